@@ -1,0 +1,1 @@
+"""Kademlia, the record store and the capability directory. Never imports libp2p."""

@@ -1,0 +1,173 @@
+"""What a peer shows of itself and its jobs: the data of the control API, the CLI and the dashboard.
+
+Plain frozen data without behaviour; times in seconds, prices in credits. Imports nothing heavy.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class JobState(StrEnum):
+    """Where a job stands. All but the first two are final."""
+
+    CALLING = "calling"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks for. `items` are the inputs, plain JSON data; limits in `protocol/limits.py`."""
+
+    name: str
+    code: str
+    items: list[object]
+    runtime: str = "python"
+    entry: str = "run"
+    verify: str = "quorum:2"
+    """`none`, `quorum:N` or `audit:RATE`."""
+    local: Annotated[int, Meta(ge=0, le=256)] = 1
+    """Slots of the submitter's own machine; 0 turns it off."""
+    price_max: Annotated[float, Meta(ge=0)] = 10.0
+    item_timeout_s: Annotated[float, Meta(gt=0, le=86400)] = 600.0
+    memory_bytes_max: Annotated[int, Meta(ge=64 * 1024**2)] = 2 * 1024**3
+    workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
+    worker_wait_s: Annotated[float, Meta(ge=0)] = 20.0
+    """How long to look for a first worker (with local off) before the job fails."""
+
+
+class Funnel(msgspec.Struct, frozen=True, kw_only=True):
+    """How the auction narrowed down: why nothing runs, where nothing runs."""
+
+    found: int = 0
+    reached: int = 0
+    unreachable: int = 0
+    refused: dict[str, int] = {}
+    bid: int = 0
+    outbid: int = 0
+    awarded: int = 0
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker in one job."""
+
+    peer: str
+    state: str
+    """`working`, `left: <why>`, or `banned: <why>`."""
+    slots: int = 0
+    speed: float = 1.0
+    price: float = 0.0
+    chunks_done: int = 0
+    items_done: int = 0
+    compute_s: float = 0.0
+    failures: int = 0
+    audits: int = 0
+    revoked: int = 0
+    credits: float = 0.0
+    fault: str | None = None
+    local: bool = False
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job at one moment; the last one is the report."""
+
+    id: str
+    name: str
+    state: JobState
+    runtime: str = "python"
+    verify: str = ""
+    message: str = ""
+    """In plain words: what it waits for, or why it ended."""
+    submitted_at_unix_s: float = 0.0
+    elapsed_s: float = 0.0
+    items: int = 0
+    items_done: int = 0
+    items_failed: int = 0
+    chunks: dict[str, int] = {}
+    """Number of chunks in each state."""
+    workers: list[WorkerView] = []
+    funnel: Funnel = Funnel()
+    executions: int = 0
+    """Items executed, all replicas, audits and repetitions counted."""
+    compute_s: float = 0.0
+    """Seconds of computing behind the accepted results, each counted once."""
+    compute_total_s: float = 0.0
+    """Seconds of computing in all, replicas and audits included."""
+    speed_up: float = 0.0
+    """`compute_s / elapsed_s`: against one machine that computes the items one after another."""
+    overhead: float = 0.0
+    """Executions per item."""
+    audits: int = 0
+    votes: int = 0
+    mismatches: int = 0
+    liars: list[str] = []
+    revoked: int = 0
+    """Chunks whose results were thrown away after their worker was caught."""
+    price: float = 0.0
+    credits: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    events: list[str] = []
+    """The last lines of the job's story, bounded."""
+
+
+class PeerView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the directory knows of a peer."""
+
+    peer: str
+    runtimes: list[str] = []
+    sandbox: str = ""
+    slots: int = 0
+    price: float = 0.0
+    speed: float = 1.0
+    memory_bytes: int = 0
+    addresses: list[str] = []
+    reachable: bool | None = None
+    """None when it was not tried."""
+    connected: bool = False
+    expires_in_s: float = 0.0
+    banned: str | None = None
+    fault: str | None = None
+
+
+class StatusView(msgspec.Struct, frozen=True, kw_only=True):
+    """This peer."""
+
+    peer: str
+    version: str
+    pid: int
+    data_folder: str
+    uptime_s: float
+    addresses: list[str]
+    bootstrap: list[str]
+    """Whole multiaddrs, /p2p part included: what another machine gives to --bootstrap."""
+    connected: int
+    dht_contacts: int
+    records: int
+    slots: int
+    slots_busy: int
+    jobs_running: int
+    leases: int
+    sandbox: str
+    runtimes: list[str]
+    price: float
+    speed: float
+    chunks_run: int
+    credits_earned: float
+    fault: str | None = None
+
+
+class ResultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of results.jsonl, in input order."""
+
+    item: int
+    ok: bool
+    result: object = None
+    error: str | None = None
+    traceback: str | None = None
+    worker: str | None = None

@@ -1,0 +1,66 @@
+"""What gets signed in a job: the manifest by its coordinator, commitments by workers, receipts."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from protocol.limits import CHUNKS_PER_BATCH_MAX, CODE_SIZE_BYTES_MAX
+from protocol.messages.base import (
+    ChunkIdField,
+    Count,
+    Digest,
+    JobIdField,
+    LeaseIdField,
+    NonNegative,
+    PeerIdField,
+    Positive,
+    ShortText,
+)
+from protocol.signing import SignedBody
+
+ChunkIds = Annotated[tuple[ChunkIdField, ...], Meta(max_length=CHUNKS_PER_BATCH_MAX)]
+
+
+class Manifest(SignedBody, frozen=True, kw_only=True):
+    """What a worker must know to run chunks of a job. Everything in it is the same for all workers."""
+
+    DOMAIN: ClassVar[str] = "manifest"
+
+    job: JobIdField
+    runtime: ShortText
+    code: Annotated[bytes, Meta(max_length=CODE_SIZE_BYTES_MAX)]
+    entry: ShortText = "run"
+    name: ShortText = ""
+    item_timeout_s: Positive = 600.0
+    memory_bytes_max: Count = 2 * 1024**3
+
+
+class Commitment(SignedBody, frozen=True, kw_only=True):
+    """A worker's word on a batch of results, given before it can know what will be checked.
+
+    `root` is the Merkle root over (chunk id, result digest) in the order of `chunks`; `sequence`
+    counts from 0 in each lease, so that a commitment cannot be shown twice.
+    """
+
+    DOMAIN: ClassVar[str] = "commitment"
+
+    job: JobIdField
+    lease: LeaseIdField
+    sequence: Count
+    chunks: ChunkIds
+    root: Digest
+    environment: Digest
+
+
+class Receipt(SignedBody, frozen=True, kw_only=True):
+    """A coordinator's word that results were accepted, with the credits (verified reference-seconds)."""
+
+    DOMAIN: ClassVar[str] = "receipt"
+
+    job: JobIdField
+    lease: LeaseIdField
+    sequence: Count
+    worker: PeerIdField
+    chunks: ChunkIds
+    credits: NonNegative
+    price: NonNegative

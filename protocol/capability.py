@@ -1,0 +1,60 @@
+"""The capability record: what a peer offers, signed by it, expiring (DESIGN sections 1 and 5)."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from protocol.errors import BadRecord, BadSignature
+from protocol.ids import PeerId
+from protocol.limits import RECORD_CLOCK_SKEW_S, RECORD_LIFETIME_S, RECORD_SIZE_BYTES_MAX
+from protocol.messages.base import Addresses, Count, NonNegative, Part, PeerIdField, Positive, ShortText
+from protocol.signing import Envelope, SignedBody, open_envelope
+
+RUNTIMES_PER_PEER_MAX = 16
+
+
+class RuntimeOffer(Part, frozen=True, kw_only=True):
+    """A runtime that the peer can run, for example python 3.11."""
+
+    name: ShortText
+    version: ShortText
+    sandbox: ShortText
+
+
+class Capability(SignedBody, frozen=True, kw_only=True):
+    """What one peer offers. Prices are credits per reference-second; speed is relative to the reference."""
+
+    DOMAIN: ClassVar[str] = "capability"
+
+    peer: PeerIdField
+    sequence: Count
+    expires_at_unix_s: NonNegative
+    addresses: Addresses = ()
+    runtimes: Annotated[tuple[RuntimeOffer, ...], Meta(max_length=RUNTIMES_PER_PEER_MAX)] = ()
+    slots: Count = 0
+    memory_bytes: Count = 0
+    price: NonNegative = 1.0
+    speed: Positive = 1.0
+    fault: ShortText | None = None
+    """The misbehaviour that the peer was started with on purpose, for tests and demonstrations."""
+
+    def offers(self, runtime: str) -> bool:
+        """Whether a runtime of that name is among the offers."""
+        return any(offer.name == runtime for offer in self.runtimes)
+
+
+def open_capability(envelope: Envelope, now_unix_s: float, peer: PeerId | None = None) -> Capability:
+    """The record inside, checked as DESIGN section 5 demands at every hop.
+
+    Raises `BadRecord` (oversized, expired, expiry too far away, about another peer) or `BadSignature`.
+    """
+    if len(envelope.body) > RECORD_SIZE_BYTES_MAX:
+        raise BadRecord(f"a record of {len(envelope.body)} bytes; at most {RECORD_SIZE_BYTES_MAX} are allowed")
+    record = open_envelope(envelope, Capability, peer)
+    if record.peer != envelope.signer:
+        raise BadSignature(f"a record about {record.peer} signed by {envelope.signer}")
+    if record.expires_at_unix_s <= now_unix_s:
+        raise BadRecord(f"the record of {record.peer} expired {now_unix_s - record.expires_at_unix_s:.0f} s ago")
+    if record.expires_at_unix_s > now_unix_s + RECORD_LIFETIME_S + RECORD_CLOCK_SKEW_S:
+        raise BadRecord(f"the record of {record.peer} claims to live longer than {RECORD_LIFETIME_S:.0f} s")
+    return record

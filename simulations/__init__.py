@@ -1,0 +1,1 @@
+"""The research harness: simulated hosts and networks that run the shipped code."""
