@@ -3,6 +3,7 @@
 NumPy is needed to make an array, not to read one: a reader without it gets a `TypedArray`.
 """
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any, cast
@@ -72,11 +73,7 @@ def array_hook(tag: cbor2.CBORTag, _immutable: bool) -> object:
 def _shaped(value: object) -> TypedArray:
     match value:
         case [[*shape], TypedArray() as flat] if len(shape) <= DIMENSIONS_MAX:
-            count = 1
-            for length in shape:
-                if not isinstance(length, int) or length < 0:
-                    raise BadFrame("the shape of an array must be whole numbers")
-                count *= length
-            if count == flat.shape[0]:
-                return TypedArray(flat.dtype, tuple(shape), flat.data)
+            lengths = tuple(length for length in shape if isinstance(length, int) and length >= 0)
+            if len(lengths) == len(shape) and math.prod(lengths) == flat.shape[0]:
+                return TypedArray(flat.dtype, lengths, flat.data)
     raise BadFrame("an array whose shape and data do not agree")

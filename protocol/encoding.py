@@ -28,7 +28,7 @@ _DECODERS: dict[int, Callable[..., object]] = dict.fromkeys(_TAGS_REFUSED, _refu
 def encode(value: object) -> bytes:
     """Canonical CBOR of plain data; raises `LocalError` for anything else."""
     try:
-        return cast(bytes, cbor2.dumps(value, canonical=True))
+        return cbor2.dumps(value, canonical=True)
     except (cbor2.CBOREncodeError, RecursionError) as error:
         raise LocalError(f"cannot be encoded as data: {error}") from error
 

@@ -45,7 +45,7 @@ def public_key_of(peer_id: PeerId) -> bytes:
         raise BadRecord(f"not a peer id: {peer_id!r}") from error
     if len(raw) != len(_ED25519_PREFIX) + 32 or not raw.startswith(_ED25519_PREFIX):
         raise BadRecord(f"not the peer id of an Ed25519 key: {peer_id!r}")
-    return raw[len(_ED25519_PREFIX) :]
+    return bytes(raw[len(_ED25519_PREFIX) :])
 
 
 def node_id_of(peer_id: PeerId) -> NodeId:
