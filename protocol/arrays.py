@@ -46,6 +46,11 @@ class TypedArray:
         return cast(list[Any], view.tolist())
 
 
+def array_tag(array: TypedArray) -> cbor2.CBORTag:
+    """The CBOR tag that `array_hook` reads back as the same array."""
+    return cbor2.CBORTag(TAG_SHAPED, [list(array.shape), cbor2.CBORTag(_TAG_OF[array.dtype], array.data)])
+
+
 def encode_array(encoder: Any, array: Any) -> None:
     """cbor2 encoder hook for `numpy.ndarray`; raises TypeError for element types that are not data."""
     if sys.byteorder != "little":  # pragma: no cover - no such machine is supported

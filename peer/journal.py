@@ -1,0 +1,257 @@
+"""The journal: what one peer keeps across restarts, in one SQLite file (DESIGN section 10).
+
+It owns jobs and their results and logs, receipts, bans and the address book. It is called straight
+from the event loop: every call is one small transaction. The file is in WAL mode with
+`synchronous=NORMAL`: a process that is killed loses nothing that was written; a machine that loses
+power may lose the last transactions, never an older one, and the file stays whole.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from peer.journal_schema import JournalTooNew, migrate
+from peer.result_data import result_from_cbor, result_to_cbor
+from peer.views import JobRequest, JobState, JobView, ResultLine
+from protocol.errors import LocalError
+from protocol.ids import JobId, digest
+from protocol.limits import ADDRESSES_PER_PEER_MAX
+
+JOBS_KEPT_MAX = 500
+LOG_ROWS_PER_JOB_MAX = 1024
+ADDRESS_BOOK_PEERS_MAX = 1000
+BANS_KEPT_MAX = 10_000
+RESULT_ROWS_PER_READ = 1000
+FINAL_STATES = frozenset(JobState) - {JobState.CALLING, JobState.RUNNING}
+
+_INTERRUPTED = "The peer stopped while this job ran; the results that had arrived are kept."
+
+
+class Journal:
+    """An open journal. Every method raises `LocalError` when the disk is full or the file is damaged."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+
+    @classmethod
+    def open(cls, path: Path | None) -> "Journal":
+        """Open or create the file; in memory when `path` is None. Jobs that were running become interrupted."""
+        name = str(path) if path is not None else ":memory:"
+        with _explained(name):
+            journal = cls(_connect(name), name)
+        journal._interrupt_running_jobs()
+        return journal
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._connection.close()
+
+    # Jobs.
+
+    def add_job(self, view: JobView, request: JobRequest) -> None:
+        """Keep a new job; the oldest finished ones beyond `JOBS_KEPT_MAX` go."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs (id, place, final, view, request) "
+                "VALUES (?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs), ?, ?, ?)",
+                (view.id, view.state in FINAL_STATES, msgspec.json.encode(view), msgspec.json.encode(request)),
+            )
+            self._forget_old_jobs(connection)
+
+    def save_job(self, view: JobView) -> None:
+        """Replace the view of a job that was added."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET final = ?, view = ? WHERE id = ?",
+                (view.state in FINAL_STATES, msgspec.json.encode(view), view.id),
+            )
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, the newest first."""
+        return [_view(row[0]) for row in self._read("SELECT view FROM jobs ORDER BY place DESC")]
+
+    def job(self, job_id: JobId) -> JobView | None:
+        """One job, or None when it is not known."""
+        rows = self._read("SELECT view FROM jobs WHERE id = ?", job_id)
+        return _view(rows[0][0]) if rows else None
+
+    def request(self, job_id: JobId) -> JobRequest | None:
+        """What the user had asked for, or None when the job is not known."""
+        rows = self._read("SELECT request FROM jobs WHERE id = ?", job_id)
+        return msgspec.json.decode(rows[0][0], type=JobRequest) if rows else None
+
+    def _interrupt_running_jobs(self) -> None:
+        for view in self.jobs():
+            if view.state not in FINAL_STATES:
+                self.save_job(msgspec.structs.replace(view, state=JobState.INTERRUPTED, message=_INTERRUPTED))
+
+    def _forget_old_jobs(self, connection: sqlite3.Connection) -> None:
+        old = connection.execute(
+            "SELECT id FROM jobs WHERE final AND place <= (SELECT MAX(place) FROM jobs) - ?", (JOBS_KEPT_MAX,)
+        ).fetchall()
+        for table, column in (("results", "job"), ("logs", "job"), ("jobs", "id")):
+            connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
+
+    # Results and logs.
+
+    def record_results(self, job_id: JobId, lines: Sequence[ResultLine]) -> None:
+        """Keep results; a line for an item that has one replaces it. All of them or none."""
+        rows = [
+            (job_id, one.item, one.ok, result_to_cbor(one.result), one.error, one.traceback, one.worker)
+            for one in lines
+        ]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def remove_results(self, job_id: JobId, items: Sequence[int]) -> None:
+        """Take back the results of these items: their worker was caught."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM results WHERE job = ? AND item = ?", [(job_id, item) for item in items])
+
+    def results(self, job_id: JobId) -> Iterator[ResultLine]:
+        """The results that there are, in item order; read in pages, so that writing may go on meanwhile."""
+        after = -1
+        while rows := self._read(
+            "SELECT item, ok, result, error, traceback, worker FROM results "
+            "WHERE job = ? AND item > ? ORDER BY item LIMIT ?",
+            job_id,
+            after,
+            RESULT_ROWS_PER_READ,
+        ):
+            for row in rows:
+                yield _result_line(row)
+            after = rows[-1][0]
+
+    def add_log(self, job_id: JobId, chunk: int, peer: str, text: str) -> None:
+        """Keep what a chunk printed; the oldest rows beyond `LOG_ROWS_PER_JOB_MAX` of the job go."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO logs (job, chunk, peer, text) VALUES (?, ?, ?, ?)", (job_id, chunk, peer, text)
+            )
+            connection.execute(
+                "DELETE FROM logs WHERE job = ? AND id <= "
+                "(SELECT id FROM logs WHERE job = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (job_id, job_id, LOG_ROWS_PER_JOB_MAX),
+            )
+
+    def logs(self, job_id: JobId, chunk: int | None = None) -> list[tuple[int, str, str]]:
+        """What the job's chunks printed, or one chunk's: (chunk, peer, text), the oldest first."""
+        where, values = ("job = ?", (job_id,)) if chunk is None else ("job = ? AND chunk = ?", (job_id, chunk))
+        return self._read(f"SELECT chunk, peer, text FROM logs WHERE {where} ORDER BY id", *values)
+
+    # Credit and trust.
+
+    def add_receipt(self, envelope_bytes: bytes, *, given: bool, peer: str, job: str, credits: float) -> None:
+        """Keep a receipt that we gave to `peer` or had from it; a copy of a known one changes nothing."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
+                (digest(envelope_bytes), given, peer, job, credits, envelope_bytes),
+            )
+
+    def credits(self) -> dict[str, float]:
+        """Credits `earned` by our work for others and `spent` on theirs for us."""
+        sums = dict(self._read("SELECT given, SUM(credits) FROM receipts GROUP BY given"))
+        return {"earned": sums.get(0, 0.0), "spent": sums.get(1, 0.0)}
+
+    def ban(self, peer: str, reason: str, at_unix_s: float) -> None:
+        """Never work with this peer again; the first reason stays."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO bans VALUES (?, ?, ?)", (peer, reason, at_unix_s))
+
+    def bans(self) -> dict[str, str]:
+        """The newest `BANS_KEPT_MAX` bans: peer and reason, the oldest first."""
+        rows = self._read("SELECT peer, reason FROM bans ORDER BY at_unix_s DESC, peer LIMIT ?", BANS_KEPT_MAX)
+        return dict(reversed(rows))
+
+    # The address book.
+
+    def remember_addresses(self, peer: str, addresses: Sequence[str]) -> None:
+        """Where a peer was last reached; the peers seen longest ago beyond `ADDRESS_BOOK_PEERS_MAX` go."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO addresses VALUES (?, (SELECT COALESCE(MAX(place), 0) + 1 FROM addresses), ?)",
+                (peer, json.dumps(list(addresses)[:ADDRESSES_PER_PEER_MAX])),
+            )
+            connection.execute(
+                "DELETE FROM addresses WHERE place <= "
+                "(SELECT place FROM addresses ORDER BY place DESC LIMIT 1 OFFSET ?)",
+                (ADDRESS_BOOK_PEERS_MAX,),
+            )
+
+    def addresses(self) -> list[tuple[str, list[str]]]:
+        """The address book: (peer, addresses), the peer seen last first."""
+        rows = self._read("SELECT peer, addresses FROM addresses ORDER BY place DESC")
+        return [(peer, json.loads(addresses)) for peer, addresses in rows]
+
+    # The file.
+
+    def _read(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        with _explained(self._name):
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _explained(self._name):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                # Still open only when something failed, and SQLite had not rolled it back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except JournalTooNew as error:
+        raise LocalError(
+            f"the journal {name} was written by a newer Parallel Peer ({error}); update this one"
+        ) from error
+    except (sqlite3.Error, OSError) as error:
+        raise LocalError(_explanation(name, error)) from error
+
+
+def _explanation(name: str, error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL:
+        return f"the disk of the journal {name} is full; what was written is safe. Free some space, then try again"
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return f"the journal {name} is damaged ({error}); move it away to start with an empty one"
+    return f"cannot use the journal {name}: {error}; check the disk and the rights of its folder"
+
+
+def _view(data: bytes) -> JobView:
+    return msgspec.json.decode(data, type=JobView)
+
+
+def _result_line(row: tuple) -> ResultLine:  # type: ignore[type-arg]
+    item, ok, result, error, traceback, worker = row
+    return ResultLine(
+        item=item,
+        ok=bool(ok),
+        result=result_from_cbor(result),
+        error=error,
+        traceback=traceback,
+        worker=worker,
+    )

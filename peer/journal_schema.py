@@ -1,0 +1,36 @@
+"""The tables of the journal and how an older file becomes a newer one."""
+
+import sqlite3
+
+# One entry per version of the file, in order; a released entry is never edited, only followed.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE jobs (id TEXT PRIMARY KEY, place INTEGER UNIQUE, final INTEGER, view BLOB, request BLOB)",
+        """CREATE TABLE results (job TEXT, item INTEGER, ok INTEGER, result BLOB, error TEXT, traceback TEXT,
+           worker TEXT, PRIMARY KEY (job, item)) WITHOUT ROWID""",
+        "CREATE TABLE logs (id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT, chunk INTEGER, peer TEXT, text TEXT)",
+        "CREATE INDEX logs_by_job ON logs (job, id)",
+        """CREATE TABLE receipts (digest BLOB PRIMARY KEY, given INTEGER, peer TEXT, job TEXT, credits REAL,
+           envelope BLOB) WITHOUT ROWID""",
+        "CREATE TABLE bans (peer TEXT PRIMARY KEY, reason TEXT, at_unix_s REAL) WITHOUT ROWID",
+        "CREATE TABLE addresses (peer TEXT PRIMARY KEY, place INTEGER, addresses TEXT) WITHOUT ROWID",
+        "CREATE INDEX addresses_by_place ON addresses (place)",
+    ),
+)
+
+
+class JournalTooNew(Exception):
+    """The file was written by a later version of this program."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to the newest version, each step in one transaction; raises `JournalTooNew`."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise JournalTooNew(f"version {version}, known up to {len(MIGRATIONS)}")
+    for number in range(version, len(MIGRATIONS)):
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in MIGRATIONS[number]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute("COMMIT")
