@@ -1,0 +1,214 @@
+"""The control API over its real Unix socket, asked by the real client from a thread."""
+
+import stat
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from peer import control_api
+from peer.control_api import serve_control
+from peer.control_client import ControlClient, NoPeer, _UnixConnection
+from peer.journal import Journal
+from peer.views import JobRequest, JobState, JobView, PeerView, ResultLine, StatusView
+from protocol.errors import LocalError, Unavailable
+from protocol.ids import JobId
+
+STATUS = StatusView(
+    peer="12D3KooWtest", version="0", pid=1, data_folder="/x", uptime_s=1.0, addresses=[], bootstrap=[], connected=0,
+    dht_contacts=0, records=0, slots=1, slots_busy=0, jobs_running=0, leases=0, sandbox="none", runtimes=[], price=1.0,
+    speed=1.0, chunks_run=0, credits_earned=0.0,
+)  # fmt: skip
+REQUEST = JobRequest(name="n", code="def run(item): ...", items=[1, "two", {"three": [3.5]}])
+
+
+class FakePeer:
+    """Stands in for a whole peer; the journal is a real one."""
+
+    def __init__(self) -> None:
+        self.journal = Journal.open(None)
+        self.jobs = self
+        self.requests: list[JobRequest] = []
+        self.stopped = trio.Event()
+        self.changed = trio.Event()
+        self.peers_error: Exception | None = None
+
+    def status(self) -> StatusView:
+        return STATUS
+
+    async def peers(self) -> list[PeerView]:
+        if self.peers_error:
+            raise self.peers_error
+        return [PeerView(peer="a", fault="lie:0.3")]
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def submit(self, request: JobRequest) -> JobId:
+        if request.runtime != "python":
+            raise LocalError(f"no runtime {request.runtime}")
+        self.requests.append(request)
+        job = JobId(f"job-{len(self.requests)}")
+        self.journal.add_job(JobView(id=job, name=request.name, state=JobState.RUNNING), request)
+        return job
+
+    def views(self) -> list[JobView]:
+        return self.journal.jobs()
+
+    def view(self, job: JobId) -> JobView:
+        found = self.journal.job(job)
+        if found is None:
+            raise LocalError("unknown")
+        return found
+
+    async def wait_change(self, job: JobId, version: int) -> int:
+        await self.changed.wait()
+        return version + 1
+
+    def cancel(self, job: JobId) -> None:
+        self.journal.save_job(msgspec.structs.replace(self.view(job), state=JobState.CANCELLED))
+
+
+@pytest.fixture
+async def peer():
+    made = FakePeer()
+    yield made
+    made.journal.close()
+
+
+@pytest.fixture
+async def ask(peer, tmp_path: Path, nursery):
+    socket = tmp_path / "control.sock"
+    await nursery.start(partial(serve_control, peer, socket))
+    client = ControlClient(socket)
+
+    async def ask(name: str, *args: object) -> object:
+        return await trio.to_thread.run_sync(partial(getattr(client, name), *args), abandon_on_cancel=True)
+
+    ask.path = socket
+    return ask
+
+
+async def test_only_the_owner_can_open_the_socket(ask):
+    assert stat.S_IMODE(ask.path.stat().st_mode) == 0o600
+
+
+async def test_status_and_peers_arrive_whole(ask):
+    assert await ask("status") == STATUS
+    assert await ask("peers") == [PeerView(peer="a", fault="lie:0.3")]
+
+
+async def test_a_job_goes_in_and_comes_back(ask, peer):
+    job = await ask("submit", REQUEST)
+    assert peer.requests == [REQUEST]
+    assert (await ask("job", job)).name == "n"
+    assert (await ask("cancel", job)).state is JobState.CANCELLED
+    assert [one.id for one in await ask("jobs")] == [job]
+
+
+async def test_a_job_is_found_by_the_beginning_of_its_id_and_by_last(ask):
+    await ask("submit", REQUEST)
+    assert (await ask("job", "jo")).id == "job-1"
+    await ask("submit", REQUEST)
+    assert (await ask("job", "last")).id == "job-2"
+    with pytest.raises(LocalError, match="2 jobs begin with 'job-'"):
+        await ask("job", "job-")
+
+
+async def test_what_is_not_there_is_said(ask):
+    for call in ("job", "cancel", "logs"):
+        with pytest.raises(LocalError, match="no job 'none' here"):
+            await ask(call, "none")
+
+
+async def test_a_bad_request_is_refused_with_the_reason(ask):
+    with pytest.raises(LocalError, match="no runtime cobol"):
+        await ask("submit", msgspec.structs.replace(REQUEST, runtime="cobol"))
+    with pytest.raises(LocalError, match=r"not a job.*local"):
+        await ask("submit", msgspec.structs.replace(REQUEST, local=-1))
+
+
+async def test_an_unavailable_network_stays_unavailable(ask, peer):
+    peer.peers_error = Unavailable("nobody answers")
+    with pytest.raises(Unavailable, match="nobody answers"):
+        await ask("peers")
+
+
+async def test_a_fault_inside_answers_500_and_the_api_goes_on(ask, peer):
+    peer.peers_error = ZeroDivisionError("inside")
+    with pytest.raises(LocalError, match="failed inside"):
+        await ask("peers")
+    assert await ask("status") == STATUS
+
+
+async def test_a_body_over_the_limit_is_refused(ask, monkeypatch):
+    monkeypatch.setattr(control_api, "REQUEST_SIZE_BYTES_MAX", 100)
+    with pytest.raises(LocalError, match="split its inputs"):
+        await ask("submit", JobRequest(name="n", code="x" * 200, items=[]))
+
+
+async def test_results_stream_in_item_order_while_others_arrive(ask, peer):
+    job = await ask("submit", REQUEST)
+    peer.journal.record_results(job, [ResultLine(item=n, ok=True, result=n) for n in range(2500)])
+
+    def read() -> list[bytes]:
+        return list(ControlClient(ask.path).result_lines(job))
+
+    lines = await trio.to_thread.run_sync(read)
+    assert [msgspec.json.decode(line)["item"] for line in lines] == list(range(2500))
+
+
+async def test_logs_are_given_by_chunk(ask, peer):
+    job = await ask("submit", REQUEST)
+    peer.journal.add_log(job, 1, "p", "one")
+    peer.journal.add_log(job, 2, "p", "two")
+    assert [row.text for row in await ask("logs", job)] == ["one", "two"]
+    assert [row.text for row in await ask("logs", job, 2)] == ["two"]
+
+
+async def test_a_change_is_waited_for_and_a_final_job_is_not(ask, peer, nursery):
+    job = await ask("submit", REQUEST)
+    answers = []
+
+    async def wait() -> None:
+        answers.append(await ask("wait_change", job, 0))
+
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(wait)
+        assert await ask("status") == STATUS
+        assert answers == []
+        peer.changed.set()
+    assert answers[0].version == 1
+    peer.changed = trio.Event()
+    await ask("cancel", job)
+    assert (await ask("wait_change", job, 7)).view.state is JobState.CANCELLED
+
+
+async def test_stop_answers_before_it_stops(ask, peer):
+    await ask("stop")
+    await peer.stopped.wait()
+
+
+def test_no_socket_and_a_dead_socket_both_mean_no_peer(tmp_path):
+    import socket
+
+    with pytest.raises(NoPeer, match="no peer runs on"):
+        ControlClient(tmp_path / "control.sock").status()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "control.sock"))
+    with pytest.raises(NoPeer, match="peer start"):
+        ControlClient(tmp_path / "control.sock").status()
+
+
+async def test_an_unknown_path_answers_in_json(ask):
+    def get() -> tuple[int, bytes]:
+        connection = _UnixConnection(ask.path)
+        connection.request("GET", "/nowhere")
+        response = connection.getresponse()
+        answer = response.status, response.read()
+        connection.close()
+        return answer
+
+    assert await trio.to_thread.run_sync(get) == (404, b'{"error":"Not Found"}')
