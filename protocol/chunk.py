@@ -1,0 +1,175 @@
+"""The life cycle of a chunk (DESIGN section 7): one table of transitions and what is known of it.
+
+A chunk is a range of the job's items, cut once and never changed. A replica is one execution of it
+by one worker. The state sums its replicas up; the decision what to do next is `job_machine`'s.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from protocol.errors import IllegalTransition
+from protocol.ids import ChunkId, PeerId
+from protocol.messages.job import FailureKind
+
+STORY_LENGTH_MAX = 24
+
+
+class ChunkState(StrEnum):
+    """Where a chunk stands. The last three are final."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    RUNNING = "running"
+    COMMITTED = "committed"
+    AUDITED = "audited"
+    VOTED = "voted"
+    TRUSTED = "trusted"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    SPLIT = "split"
+
+
+class Trigger(StrEnum):
+    """What can happen to a chunk."""
+
+    ASSIGN = "assign"
+    START = "start"
+    COMMIT = "commit"
+    WITHDRAW = "withdraw"
+    """Its last vote was thrown away while replicas are still out."""
+    EMPTY = "empty"
+    """Neither a vote nor a replica is left."""
+    AUDIT = "audit"
+    VOTE = "vote"
+    TRUST = "trust"
+    REVOKE = "revoke"
+    FINALISE = "finalise"
+    GIVE_UP = "give up"
+    SPLIT = "split"
+
+
+_OPEN = (ChunkState.PENDING, ChunkState.LEASED, ChunkState.RUNNING, ChunkState.COMMITTED)
+
+TRANSITIONS: dict[tuple[ChunkState, Trigger], ChunkState] = {
+    (ChunkState.PENDING, Trigger.ASSIGN): ChunkState.LEASED,
+    (ChunkState.LEASED, Trigger.ASSIGN): ChunkState.LEASED,
+    (ChunkState.RUNNING, Trigger.ASSIGN): ChunkState.RUNNING,
+    (ChunkState.COMMITTED, Trigger.ASSIGN): ChunkState.COMMITTED,
+    (ChunkState.LEASED, Trigger.START): ChunkState.RUNNING,
+    (ChunkState.RUNNING, Trigger.START): ChunkState.RUNNING,
+    (ChunkState.COMMITTED, Trigger.START): ChunkState.COMMITTED,
+    (ChunkState.LEASED, Trigger.COMMIT): ChunkState.COMMITTED,
+    (ChunkState.RUNNING, Trigger.COMMIT): ChunkState.COMMITTED,
+    (ChunkState.COMMITTED, Trigger.COMMIT): ChunkState.COMMITTED,
+    (ChunkState.LEASED, Trigger.EMPTY): ChunkState.PENDING,
+    (ChunkState.RUNNING, Trigger.EMPTY): ChunkState.PENDING,
+    (ChunkState.COMMITTED, Trigger.EMPTY): ChunkState.PENDING,
+    (ChunkState.COMMITTED, Trigger.WITHDRAW): ChunkState.LEASED,
+    (ChunkState.COMMITTED, Trigger.VOTE): ChunkState.VOTED,
+    (ChunkState.COMMITTED, Trigger.TRUST): ChunkState.TRUSTED,
+    (ChunkState.TRUSTED, Trigger.AUDIT): ChunkState.AUDITED,
+    (ChunkState.VOTED, Trigger.AUDIT): ChunkState.AUDITED,
+    (ChunkState.VOTED, Trigger.REVOKE): ChunkState.COMMITTED,
+    (ChunkState.TRUSTED, Trigger.REVOKE): ChunkState.COMMITTED,
+    (ChunkState.AUDITED, Trigger.FINALISE): ChunkState.ACCEPTED,
+    (ChunkState.VOTED, Trigger.FINALISE): ChunkState.ACCEPTED,
+    (ChunkState.TRUSTED, Trigger.FINALISE): ChunkState.ACCEPTED,
+    **{(state, Trigger.AUDIT): ChunkState.AUDITED for state in _OPEN},
+    **{(state, Trigger.GIVE_UP): ChunkState.FAILED for state in _OPEN},
+    **{(state, Trigger.SPLIT): ChunkState.SPLIT for state in _OPEN},
+}
+
+SETTLED = frozenset({ChunkState.AUDITED, ChunkState.VOTED, ChunkState.TRUSTED, ChunkState.ACCEPTED})
+FINAL = frozenset({ChunkState.ACCEPTED, ChunkState.FAILED, ChunkState.SPLIT})
+
+
+@dataclass(slots=True)
+class Replica:
+    """One execution under way."""
+
+    assigned_at: float
+    started_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One committed result: who gave it, the key by which results are compared, and its cost."""
+
+    worker: PeerId
+    key: bytes
+    compute_s: float
+    trusted: bool = False
+    """Given by the coordinator's own machine."""
+    audit_drawn: bool = False
+    """The secret draw fell on this result, made after the commitment arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One execution that ended without a result."""
+
+    kind: FailureKind
+    item: int
+    detail: str
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Items `start` to `stop` (excluded), its replicas, votes and failures."""
+
+    id: ChunkId
+    start: int
+    stop: int
+    state: ChunkState = ChunkState.PENDING
+    live: dict[PeerId, Replica] = field(default_factory=dict)
+    votes: dict[PeerId, Vote] = field(default_factory=dict)
+    failures: dict[PeerId, Failure] = field(default_factory=dict)
+    parties: dict[PeerId, str] = field(default_factory=dict)
+    """The party of each peer that was given the chunk, where one could be told."""
+    wanted: int = 1
+    """How many more results the verification asks for."""
+    audit_pending: bool = False
+    audit_keys: list[bytes] = field(default_factory=list)
+    accepted_key: bytes | None = None
+    _story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY_LENGTH_MAX))
+
+    def fire(self, trigger: Trigger, now: float) -> None:
+        """Move along the table; raises `IllegalTransition` with the chunk's story."""
+        after = TRANSITIONS.get((self.state, trigger))
+        if after is None:
+            story = "; ".join(self._story)
+            raise IllegalTransition(f"chunk {self.id} is {self.state}: {trigger} is not allowed. Story: {story}")
+        self._story.append(f"{now:.3f} {trigger}: {self.state} -> {after}")
+        self.state = after
+
+    @property
+    def count(self) -> int:
+        """Number of items."""
+        return self.stop - self.start
+
+    @property
+    def lacking(self) -> int:
+        """Replicas to hand out yet."""
+        return 0 if self.state in SETTLED or self.state in FINAL else max(0, self.wanted - len(self.live))
+
+    def may_go_to(self, peer: PeerId, party: str | None) -> bool:
+        """Never twice to one peer, nor to two peers that look like one party."""
+        if peer in self.live or peer in self.votes or peer in self.failures:
+            return False
+        return party is None or party not in self.parties.values()
+
+    def forget_party(self, peer: PeerId) -> None:
+        """The peer's replica is gone; its party may be asked again."""
+        self.parties.pop(peer, None)
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError when the state and what is known disagree."""
+        assert (self.state in SETTLED) == (self.accepted_key is not None), (self.id, self.state)
+        assert not self.votes.keys() & self.live.keys(), self.id
+        if self.state is ChunkState.PENDING:
+            assert not self.live and not self.votes, self.id
+        if self.state is ChunkState.COMMITTED:
+            assert self.votes, self.id
+        if self.state in FINAL:
+            assert not self.live, self.id

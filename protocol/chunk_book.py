@@ -1,0 +1,107 @@
+"""All chunks of a job: cutting them from the items, and the indexes that keep each step cheap.
+
+Chunks that are finally accepted, failed or split are forgotten but for their number, so that the book
+holds only what is still in the balance.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from protocol.chunk import FINAL, SETTLED, Chunk, ChunkState
+from protocol.ids import ChunkId, PeerId
+from protocol.limits import CHUNK_INPUT_BYTES_MAX
+
+SCAN_CHUNKS_MAX = 64
+"""How many waiting chunks are looked at for one worker before a new one is cut for it."""
+
+
+class ChunkBook:
+    """The chunks that are open (not settled) and settled (believed, but still revocable)."""
+
+    def __init__(self) -> None:
+        self.open: dict[ChunkId, Chunk] = {}
+        self.settled: dict[ChunkId, Chunk] = {}
+        self.sizes_bytes: list[int] = []
+        self.uncut_from = 0
+        self._lacking: dict[ChunkId, Chunk] = {}
+        self._next_id = 0
+        self._finished: Counter[ChunkState] = Counter()
+
+    @property
+    def uncut(self) -> int:
+        """Items that are in no chunk yet."""
+        return len(self.sizes_bytes) - self.uncut_from
+
+    def get(self, chunk_id: ChunkId) -> Chunk | None:
+        """The chunk, unless it is finished or was never cut."""
+        return self.open.get(chunk_id) or self.settled.get(chunk_id)
+
+    def was_cut(self, chunk_id: ChunkId) -> bool:
+        """Whether a chunk of this id has existed."""
+        return 0 <= chunk_id < self._next_id
+
+    def cut(self, items: int, wanted: int) -> Chunk:
+        """A new chunk of at most `items` items from the front, within the limit on its bytes."""
+        start, size, stop = self.uncut_from, 0, self.uncut_from
+        while stop < start + items and (stop == start or size + self.sizes_bytes[stop] <= CHUNK_INPUT_BYTES_MAX):
+            size += self.sizes_bytes[stop]
+            stop += 1
+        self.uncut_from = stop
+        return self._new(start, stop, wanted)
+
+    def split(self, chunk: Chunk, item: int, wanted: int) -> Chunk:
+        """Part the chunk around one item, which is returned as a chunk of its own."""
+        at = chunk.start + min(item, chunk.count - 1)
+        if at > chunk.start:
+            self._new(chunk.start, at, wanted)
+        if at + 1 < chunk.stop:
+            self._new(at + 1, chunk.stop, wanted)
+        return self._new(at, at + 1, wanted)
+
+    def _new(self, start: int, stop: int, wanted: int) -> Chunk:
+        chunk = Chunk(ChunkId(self._next_id), start, stop, wanted=wanted)
+        self._next_id += 1
+        self.touch(chunk)
+        return chunk
+
+    def touch(self, chunk: Chunk) -> None:
+        """Bring the indexes in line with the chunk after it changed."""
+        for index, belongs in (
+            (self.open, chunk.state not in SETTLED and chunk.state not in FINAL),
+            (self.settled, chunk.state in SETTLED and chunk.state not in FINAL),
+            (self._lacking, chunk.lacking > 0),
+        ):
+            if belongs:
+                index[chunk.id] = chunk
+            else:
+                index.pop(chunk.id, None)
+        if chunk.state in FINAL:
+            self._finished[chunk.state] += 1
+
+    def waiting_for(self, peer: PeerId, party: str | None) -> Chunk | None:
+        """The first of the waiting chunks that may go to this peer."""
+        return next(
+            (chunk for chunk in islice(self._lacking.values(), SCAN_CHUNKS_MAX) if chunk.may_go_to(peer, party)), None
+        )
+
+    def with_vote_of(self, peer: PeerId) -> list[Chunk]:
+        """Every chunk still in the balance on which this peer has voted."""
+        both = (*self.open.values(), *self.settled.values())
+        return [chunk for chunk in both if peer in chunk.votes]
+
+    def counts(self) -> dict[str, int]:
+        """Number of chunks by state."""
+        now = Counter(chunk.state for chunk in self._all())
+        return {str(state): total for state in ChunkState if (total := now[state] + self._finished[state])}
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError when an index and the chunks disagree."""
+        for chunk in self._all():
+            chunk.check_invariants()
+            assert (chunk.id in self._lacking) == (chunk.lacking > 0), chunk.id
+        assert not self.open.keys() & self.settled.keys()
+
+    def _all(self) -> Iterator[Chunk]:
+        yield from self.open.values()
+        yield from self.settled.values()

@@ -1,0 +1,209 @@
+"""Judging results: votes, audits, disputes, and what follows when a lie is caught (DESIGN section 8).
+
+Called by `job_machine` alone. A peer is convicted only by a re-execution that is known to repeat: two
+executions by the coordinator, or one that an independent peer agrees with. A function that gives
+something else each time ends the job with a message instead of convicting honest peers.
+"""
+
+from collections.abc import Callable
+
+from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger
+from protocol.chunk_book import ChunkBook
+from protocol.dispatch import Dispatch
+from protocol.ids import PeerId
+from protocol.job_events import (
+    AuditDone,
+    Dismiss,
+    Effect,
+    How,
+    LieCaught,
+    Revoked,
+    RunAudit,
+    Settled,
+)
+from protocol.verification import (
+    AcceptTrusted,
+    AcceptVoted,
+    Disputed,
+    NeedAudit,
+    NeedMore,
+    VerificationPolicy,
+    majority,
+)
+from protocol.worker_book import WorkerBook
+
+_TRIGGER_OF = {How.AUDITED: Trigger.AUDIT, How.VOTED: Trigger.VOTE, How.TRUSTED: Trigger.TRUST}
+
+NOT_DETERMINISTIC = (
+    "the function gave different results for the same items on this machine, so no result can be checked: "
+    "make it deterministic (seed its random numbers from the item) or use --verify none"
+)
+
+
+class Court:
+    """Settles chunks, and takes back what a liar had a part in."""
+
+    def __init__(
+        self,
+        book: ChunkBook,
+        workers: WorkerBook,
+        dispatch: Dispatch,
+        policy: VerificationPolicy,
+        can_audit: bool,
+        emit: Callable[[Effect], None],
+    ) -> None:
+        self._book = book
+        self._workers = workers
+        self._dispatch = dispatch
+        self._policy = policy
+        self._can_audit = can_audit
+        self._emit = emit
+        self.audits_pending = 0
+        self.audits = 0
+        self.audited_items = 0
+        self.audit_compute_s = 0.0
+        self.votes = 0
+        self.mismatches = 0
+        self.revoked = 0
+        self.verdict_on_job: str | None = None
+
+    def judge(self, chunk: Chunk, now: float) -> None:
+        """Decide on the votes at hand."""
+        own = [vote for vote in chunk.votes.values() if vote.trusted]
+        if own and not chunk.audit_keys:
+            self._confront(chunk, own[0].key, now)
+        elif not chunk.audit_pending:
+            self._apply(chunk, now)
+        self._book.touch(chunk)
+
+    def _apply(self, chunk: Chunk, now: float) -> None:
+        match self._policy.judge(tuple(chunk.votes.values())):
+            case AcceptVoted(key):
+                self.votes += 1
+                self._settle(chunk, key, How.VOTED, now)
+            case AcceptTrusted(key):
+                self._settle(chunk, key, How.TRUSTED, now)
+            case NeedMore(count):
+                chunk.wanted = count
+            case NeedAudit():
+                self._ask_for_audit(chunk, now)
+            case Disputed():
+                self.mismatches += 1
+                self._ask_for_audit(chunk, now)
+
+    # Audits.
+
+    def _ask_for_audit(self, chunk: Chunk, now: float) -> None:
+        if not self._can_audit:
+            self._settle_by_majority(chunk, now)
+            return
+        chunk.wanted = 0
+        chunk.audit_pending = True
+        self.audits_pending += 1
+        self._emit(RunAudit(Dispatch.piece(chunk)))
+
+    def audit_done(self, chunk: Chunk, event: AuditDone, now: float) -> None:
+        """The coordinator has executed the chunk itself, or could not."""
+        if not chunk.audit_pending:
+            return
+        chunk.audit_pending = False
+        self.audits_pending -= 1
+        self.audits += 1
+        self.audited_items += chunk.count
+        self.audit_compute_s += event.compute_s
+        if chunk.state in SETTLED:
+            return
+        if event.key is None:
+            self._settle_by_majority(chunk, now)
+        else:
+            self._confront(chunk, event.key, now)
+        self._book.touch(chunk)
+
+    def _confront(self, chunk: Chunk, key: bytes, now: float) -> None:
+        """Hold our own result against what the workers gave."""
+        chunk.audit_keys.append(key)
+        theirs = [vote for vote in chunk.votes.values() if not vote.trusted]
+        repeats = chunk.audit_keys.count(key) > 1 or any(vote.key == key for vote in theirs)
+        if repeats or not theirs:
+            self._decide(chunk, key, now)
+        elif len(chunk.audit_keys) > 1:
+            self.verdict_on_job = NOT_DETERMINISTIC
+        else:
+            self._ask_for_audit(chunk, now)
+
+    def _decide(self, chunk: Chunk, key: bytes, now: float) -> None:
+        liars = sorted(peer for peer, vote in chunk.votes.items() if vote.key != key)
+        for peer, vote in chunk.votes.items():
+            if vote.key == key and not vote.trusted:
+                self._workers.tallies[peer].clean += 1
+                self._workers.tallies[peer].audits += 1
+        given = {peer: chunk.votes[peer].key for peer in liars}
+        self._settle(chunk, key, How.AUDITED, now)
+        for peer in liars:
+            self.catch(peer, chunk, given[peer], now)
+
+    def _settle_by_majority(self, chunk: Chunk, now: float) -> None:
+        """Where we cannot run the chunk ourselves, more votes decide; the minority leaves the job."""
+        votes = tuple(chunk.votes.values())
+        key = majority(votes, max(2, self._policy.replicas))
+        if key is None:
+            chunk.wanted = 1
+            return
+        self.votes += 1
+        self._settle(chunk, key, How.VOTED, now)
+        for vote in sorted(votes, key=lambda vote: vote.worker):
+            if vote.key != key:
+                self.catch(vote.worker, chunk, vote.key, now)
+
+    def late_result(self, chunk: Chunk, peer: PeerId, key: bytes, now: float) -> None:
+        """A result for a chunk that is settled: no use any more, but a lie all the same."""
+        if chunk.state is ChunkState.AUDITED and key != chunk.accepted_key:
+            self.catch(peer, chunk, key, now)
+
+    # Settling and revoking.
+
+    def _settle(self, chunk: Chunk, key: bytes, how: How, now: float) -> None:
+        self._dispatch.call_off(chunk)
+        chunk.accepted_key = key
+        chunk.fire(_TRIGGER_OF[how], now)
+        source = min((peer for peer, vote in chunk.votes.items() if vote.key == key), default=None)
+        self._emit(Settled(Dispatch.piece(chunk), key, source, how))
+
+    def catch(self, peer: PeerId, chunk: Chunk, given: bytes, now: float) -> None:
+        """The peer lied: it leaves the job and everything that rests on its word is done again."""
+        tally = self._workers.tallies[peer]
+        if tally.banned is not None:
+            return
+        tally.banned = "caught lying"
+        self._dispatch.take_back_all(peer, "caught lying", now)
+        self._emit(Dismiss(peer, "caught lying"))
+        before = self.revoked
+        for other in self._book.with_vote_of(peer):
+            del other.votes[peer]
+            other.forget_party(peer)
+            self._reconsider(other, now)
+        tally.revoked = self.revoked - before
+        self._emit(LieCaught(peer, Dispatch.piece(chunk), given, chunk.accepted_key or b"", tally.revoked))
+
+    def _reconsider(self, chunk: Chunk, now: float) -> None:
+        if chunk.state is ChunkState.AUDITED:
+            return
+        if chunk.state in SETTLED:
+            if self._still_stands(chunk):
+                return
+            self.revoked += 1
+            chunk.accepted_key = None
+            chunk.fire(Trigger.REVOKE, now)
+            self._emit(Revoked(Dispatch.piece(chunk)))
+        if not chunk.votes:
+            chunk.fire(Trigger.WITHDRAW if chunk.live else Trigger.EMPTY, now)
+            chunk.wanted = self._policy.replicas
+        elif not chunk.audit_pending:
+            self._apply(chunk, now)
+        self._book.touch(chunk)
+
+    def _still_stands(self, chunk: Chunk) -> bool:
+        match self._policy.judge(tuple(chunk.votes.values())):
+            case AcceptVoted(key) | AcceptTrusted(key):
+                return key == chunk.accepted_key
+        return False

@@ -1,0 +1,227 @@
+"""What happens to a job (events) and what its machine wants done (effects). Frozen data only."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from protocol.chunk import Failure
+from protocol.ids import ChunkId, PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsAdded:
+    """More items at the end; the encoded size of each in bytes."""
+
+    sizes_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsClosed:
+    """There will be no more items: the job ends when these are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker, or the local machine (`local`), takes chunks from now on."""
+
+    peer: PeerId
+    slots: int
+    chunk_credit: int
+    price: float
+    speed: float
+    party: str | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The worker is gone: closed, cut off, refused or dismissed."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeardFrom:
+    """A heartbeat with the chunks in execution."""
+
+    peer: PeerId
+    running: tuple[ChunkId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultArrived:
+    """A committed result; the commitment and the encoding were checked before."""
+
+    peer: PeerId
+    chunk: ChunkId
+    key: bytes
+    compute_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailureArrived:
+    """An execution that ended without a result."""
+
+    peer: PeerId
+    chunk: ChunkId
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDone:
+    """The coordinator's own re-execution; `key` is None when it could not be run to its end."""
+
+    chunk: ChunkId
+    key: bytes | None
+    compute_s: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    """The user no longer wants the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A deadline has passed."""
+
+
+Event = (
+    ItemsAdded
+    | ItemsClosed
+    | WorkerReady
+    | WorkerLost
+    | HeardFrom
+    | ResultArrived
+    | FailureArrived
+    | AuditDone
+    | CancelJob
+    | Tick
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk as its worker sees it."""
+
+    chunk: ChunkId
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignChunks:
+    """Send these chunks to the worker, or run them on the local slots."""
+
+    peer: PeerId
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReplicas:
+    """The worker need not go on with these."""
+
+    peer: PeerId
+    chunks: tuple[ChunkId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunAudit:
+    """Re-execute this chunk on the coordinator's own executor."""
+
+    piece: Piece
+
+
+class How(StrEnum):
+    """By what a result came to be believed."""
+
+    AUDITED = "audited"
+    VOTED = "voted"
+    TRUSTED = "trusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result with this key counts; `source` gave it (None: the audit did)."""
+
+    piece: Piece
+    key: bytes
+    source: PeerId | None
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The result that counted no longer does; the chunk is done again."""
+
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The chunk failed in the same way everywhere: the job's fault, not the workers'."""
+
+    piece: Piece
+    failure: Failure
+    tried: int
+
+
+@dataclass(frozen=True, slots=True)
+class LieCaught:
+    """The worker committed to a result that re-execution contradicts."""
+
+    peer: PeerId
+    piece: Piece
+    given: bytes
+    right: bytes
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """End the lease of this worker."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """Accepted chunks of one worker: credits are verified reference-seconds, `price` what they cost."""
+
+    peer: PeerId
+    chunks: tuple[ChunkId, ...]
+    credits: float
+    price: float
+
+
+class Ending(StrEnum):
+    """How a job ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    NO_WORKER = "no worker"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """Nothing is left to do, or nothing can be done; `reason` in plain words."""
+
+    ending: Ending
+    reason: str = ""
+
+
+Effect = (
+    AssignChunks
+    | CancelReplicas
+    | RunAudit
+    | Settled
+    | Revoked
+    | GaveUp
+    | LieCaught
+    | Dismiss
+    | Pay
+    | JobEnded
+)  # fmt: skip

@@ -1,0 +1,292 @@
+"""The coordinator's rules for one job: who runs what, what counts, what is done again, when it ends.
+
+`handle(event, now)` returns effects; `next_deadline()` says when to send a `Tick` if nothing happens.
+Verification lives in `court.py`, hand-out and hedging in `dispatch.py`; this file joins them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from protocol.chunk import Chunk, ChunkState, Failure, Trigger, Vote
+from protocol.chunk_book import ChunkBook
+from protocol.court import Court
+from protocol.dispatch import Dispatch
+from protocol.ids import PeerId
+from protocol.job_events import (
+    AuditDone,
+    CancelJob,
+    Dismiss,
+    Effect,
+    Ending,
+    Event,
+    FailureArrived,
+    GaveUp,
+    HeardFrom,
+    ItemsAdded,
+    ItemsClosed,
+    JobEnded,
+    ResultArrived,
+    Tick,
+    WorkerLost,
+    WorkerReady,
+)
+from protocol.limits import FAILURES_PER_CHUNK_MAX, FAULTS_PER_WORKER_MAX
+from protocol.payroll import finalise
+from protocol.scheduling import Estimate
+from protocol.verification import VerificationPolicy
+from protocol.worker_book import WorkerBook
+
+DEADLINE_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRules:
+    """What the submitter decided, as far as the machine needs it."""
+
+    policy: VerificationPolicy
+    can_audit: bool = True
+    """Whether the coordinator can execute chunks itself, to audit and to settle disputes."""
+    item_timeout_s: float = 600.0
+    worker_wait_s: float = 20.0
+
+
+class JobMachine:
+    """One job from its first item to its end. After `JobEnded` it takes events and does nothing."""
+
+    def __init__(self, rules: JobRules, random: Random) -> None:
+        self.rules = rules
+        self.book = ChunkBook()
+        self.workers = WorkerBook()
+        self.estimate = Estimate()
+        self.items_closed = False
+        self.ended: JobEnded | None = None
+        self._effects: list[Effect] = []
+        self._stuck_since: float | None = None
+        self.dispatch = Dispatch(self.book, self.workers, self.estimate, rules.policy.replicas, self._effects.append)
+        self.court = Court(self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self._effects.append)
+        self._random = random
+        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+            ItemsAdded: self._on_items,
+            ItemsClosed: self._on_items_closed,
+            WorkerReady: self._on_worker_ready,
+            WorkerLost: self._on_worker_lost,
+            HeardFrom: self._on_heard,
+            ResultArrived: self._on_result,
+            FailureArrived: self._on_failure,
+            AuditDone: self._on_audit,
+            CancelJob: self._on_cancel,
+            Tick: lambda event, now: None,
+        }
+
+    def handle(self, event: Event, now: float) -> tuple[Effect, ...]:
+        """Take note of what happened at `now` (monotonic seconds) and say what to do."""
+        if self.ended is None:
+            self._handlers[type(event)](event, now)
+            self._advance(now)
+        effects = tuple(self._effects)
+        self._effects.clear()
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """When to send a `Tick`, in the same clock as `now`; None when only an event can matter."""
+        if self.ended is not None:
+            return None
+        moments = [self.dispatch.next_hedge(), *self._overdue_moments().values()]
+        if self._stuck_since is not None:
+            moments.append(self._stuck_since + self.rules.worker_wait_s)
+        soonest = min(moments)
+        return None if soonest == float("inf") else soonest
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError when the books disagree; for tests after every step."""
+        self.book.check_invariants()
+        for peer, worker in self.workers.active.items():
+            for chunk_id in worker.outstanding:
+                chunk = self.book.open.get(chunk_id)
+                assert chunk is not None and peer in chunk.live, (peer, chunk_id)
+            assert len(worker.outstanding) <= worker.offer.chunk_credit, peer
+        for chunk in self.book.open.values():
+            for peer in chunk.live:
+                assert chunk.id in self.workers.active[peer].outstanding, (peer, chunk.id)
+
+    # What happened.
+
+    def _on_items(self, event: ItemsAdded, now: float) -> None:
+        self.book.sizes_bytes.extend(event.sizes_bytes)
+
+    def _on_items_closed(self, event: ItemsClosed, now: float) -> None:
+        self.items_closed = True
+
+    def _on_worker_ready(self, event: WorkerReady, now: float) -> None:
+        if self.workers.banned(event.peer):
+            self._effects.append(Dismiss(event.peer, "banned in this job"))
+        else:
+            self.workers.add(event, now)
+
+    def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
+        self.dispatch.take_back_all(event.peer, event.reason, now)
+
+    def _on_heard(self, event: HeardFrom, now: float) -> None:
+        worker = self.workers.active.get(event.peer)
+        if worker is None:
+            return
+        worker.last_heard = now
+        for chunk_id in event.running:
+            chunk = self.book.open.get(chunk_id)
+            if chunk is not None and event.peer in chunk.live and chunk.live[event.peer].started_at is None:
+                chunk.live[event.peer].started_at = now
+                chunk.fire(Trigger.START, now)
+
+    def _on_result(self, event: ResultArrived, now: float) -> None:
+        worker = self.workers.active.get(event.peer)
+        chunk = self.book.get(event.chunk)
+        if worker is None or chunk is None or event.peer in chunk.votes:
+            return
+        worker.last_heard = worker.last_result_at = now
+        if event.peer not in chunk.live:
+            self.court.late_result(chunk, event.peer, event.key, now)
+            return
+        self._count(chunk, event)
+        self.dispatch.returned(chunk, event.peer)
+        chunk.votes[event.peer] = self._vote(event, local=worker.offer.local)
+        chunk.fire(Trigger.COMMIT, now)
+        self.court.judge(chunk, now)
+
+    def _vote(self, event: ResultArrived, local: bool) -> Vote:
+        """The draw comes after the commitment and is told to nobody (commit before challenge)."""
+        probability = self.rules.policy.probability(self.workers.tallies[event.peer].record)
+        drawn = self._random.random() < probability
+        return Vote(event.peer, event.key, event.compute_s, trusted=local, audit_drawn=drawn)
+
+    def _count(self, chunk: Chunk, event: ResultArrived) -> None:
+        tally = self.workers.tallies[event.peer]
+        tally.chunks += 1
+        tally.items += chunk.count
+        tally.compute_s += event.compute_s
+        self.estimate.observe(event.compute_s, chunk.count)
+
+    def _on_failure(self, event: FailureArrived, now: float) -> None:
+        worker = self.workers.active.get(event.peer)
+        chunk = self.book.open.get(event.chunk)
+        if worker is None or chunk is None or event.peer not in chunk.live:
+            return
+        worker.last_heard = worker.last_result_at = now
+        tally = self.workers.tallies[event.peer]
+        tally.failures += 1
+        self.dispatch.returned(chunk, event.peer)
+        if chunk.count > 1:
+            chunk = self._isolate(chunk, event, now)
+        chunk.failures[event.peer] = event.failure
+        self._after_failure(chunk, event.failure, worker.offer.local, now)
+        if tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks and not worker.offer.local:
+            self.dispatch.take_back_all(event.peer, f"{tally.failures} chunks failed, none came back", now)
+            self._effects.append(Dismiss(event.peer, "too many failures"))
+
+    def _isolate(self, chunk: Chunk, event: FailureArrived, now: float) -> Chunk:
+        """One item must not take the others of its chunk down: give it a chunk of its own."""
+        self.dispatch.call_off(chunk)
+        chunk.votes.clear()
+        chunk.fire(Trigger.SPLIT, now)
+        self.book.touch(chunk)
+        return self.book.split(chunk, event.failure.item, self.rules.policy.replicas)
+
+    def _after_failure(self, chunk: Chunk, failure: Failure, local: bool, now: float) -> None:
+        exhausted = len(chunk.failures) >= FAILURES_PER_CHUNK_MAX or local
+        if exhausted or not (chunk.live or self._somebody_left_for(chunk)):
+            self._give_up(chunk, failure, now)
+        elif not chunk.live and not chunk.votes and chunk.state is not ChunkState.PENDING:
+            chunk.fire(Trigger.EMPTY, now)
+        self.book.touch(chunk)
+
+    def _give_up(self, chunk: Chunk, failure: Failure, now: float) -> None:
+        self.dispatch.call_off(chunk)
+        chunk.votes.clear()
+        chunk.fire(Trigger.GIVE_UP, now)
+        self.book.touch(chunk)
+        self._effects.append(GaveUp(self.dispatch.piece(chunk), failure, len(chunk.failures)))
+
+    def _somebody_left_for(self, chunk: Chunk) -> bool:
+        return any(chunk.may_go_to(one.peer, one.offer.party) for one in self.workers.active.values())
+
+    def _on_audit(self, event: AuditDone, now: float) -> None:
+        chunk = self.book.get(event.chunk)
+        if chunk is not None:
+            self.court.audit_done(chunk, event, now)
+
+    def _on_cancel(self, event: CancelJob, now: float) -> None:
+        self._end(Ending.CANCELLED, "cancelled by the user")
+
+    # What follows from it.
+
+    def _advance(self, now: float) -> None:
+        if self.ended is not None:
+            return
+        for peer, moment in self._overdue_moments().items():
+            if moment <= now:
+                self.dispatch.take_back_all(peer, "no sign of life", now)
+                self._effects.append(Dismiss(peer, "no sign of life"))
+        if self.court.verdict_on_job is not None:
+            self._end(Ending.FAILED, self.court.verdict_on_job)
+            return
+        self.dispatch.hand_out(now)
+        self._finish_if_quiet()
+        self._watch_for_standstill(now)
+
+    def _overdue_moments(self) -> dict[PeerId, float]:
+        """When each worker counts as gone: silent, or at one chunk beyond all its items' time limits."""
+        return {peer: min(one.silent_at, self._late_at(peer)) for peer, one in self.workers.active.items()}
+
+    def _late_at(self, peer: PeerId) -> float:
+        worker = self.workers.active[peer]
+        first = next(iter(worker.outstanding), None)
+        chunk = self.book.open.get(first) if first is not None else None
+        if chunk is None or worker.offer.local:
+            return float("inf")
+        since = max(worker.outstanding[chunk.id], worker.last_result_at)
+        return since + chunk.count * self.rules.item_timeout_s + DEADLINE_GRACE_S
+
+    def _finish_if_quiet(self) -> None:
+        if self.book.open or self.book.uncut:
+            return
+        if self.items_closed:
+            self._end(Ending.DONE)
+        else:
+            self._effects.extend(finalise(self.book, self.workers))
+
+    def _watch_for_standstill(self, now: float) -> None:
+        """Work is left, but nobody is at it and nobody here may take it."""
+        busy = any(worker.outstanding for worker in self.workers.active.values()) or self.court.audits_pending
+        if self.ended is not None or busy or not (self.book.open or self.book.uncut):
+            self._stuck_since = None
+        elif self._stuck_since is None:
+            self._stuck_since = now
+        elif now >= self._stuck_since + self.rules.worker_wait_s:
+            self._leave_standstill(now)
+
+    def _leave_standstill(self, now: float) -> None:
+        """Chunks that have failed on everybody who is left are given up; else the job cannot end well."""
+        hopeless = [chunk for chunk in self.book.open.values() if chunk.failures]
+        for chunk in hopeless:
+            self._give_up(chunk, next(reversed(chunk.failures.values())), now)
+        if hopeless:
+            self._advance(now)
+        else:
+            self._end(Ending.FAILED if self.workers.active else Ending.NO_WORKER, self.standstill_reason())
+
+    def standstill_reason(self) -> str:
+        """Why nothing runs, in plain words."""
+        active = len(self.workers.active)
+        if not active:
+            return "no worker took the job"
+        needed = self.rules.policy.replicas
+        if needed > active:
+            return f"{self.rules.policy.name} needs {needed} independent peers, but only {active} took part"
+        return "no peer is left that may take the remaining chunks"
+
+    def _end(self, ending: Ending, reason: str = "") -> None:
+        """Whatever the ending, what was accepted is paid for."""
+        self._effects.extend(finalise(self.book, self.workers))
+        self.ended = JobEnded(ending, reason)
+        self._effects.append(self.ended)

@@ -1,0 +1,100 @@
+"""The workers of a job as its coordinator sees them: what each holds and what each has done."""
+
+from dataclasses import dataclass, field
+
+from protocol.ids import ChunkId, PeerId
+from protocol.job_events import WorkerReady
+from protocol.limits import HEARTBEAT_INTERVAL_S, HEARTBEATS_MISSED_MAX
+from protocol.verification import WorkerRecord
+
+SILENCE_S_MAX = HEARTBEAT_INTERVAL_S * HEARTBEATS_MISSED_MAX
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a worker has done in this job; kept after it has left."""
+
+    chunks: int = 0
+    items: int = 0
+    compute_s: float = 0.0
+    failures: int = 0
+    audits: int = 0
+    revoked: int = 0
+    credits: float = 0.0
+    price: float = 0.0
+    clean: int = 0
+    left: str | None = None
+    banned: str | None = None
+
+    @property
+    def record(self) -> WorkerRecord:
+        """What the verification policy asks for."""
+        return WorkerRecord(clean=self.clean)
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """A worker that holds a lease, or the local machine."""
+
+    offer: WorkerReady
+    last_heard: float
+    last_result_at: float
+    outstanding: dict[ChunkId, float] = field(default_factory=dict)
+    """Chunks with the worker in the order in which it runs them, and when each was given."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Who it is."""
+        return self.offer.peer
+
+    def room(self, depth: int) -> int:
+        """How many more chunks it may hold when each slot holds `depth`."""
+        return min(self.offer.chunk_credit, self.offer.slots * depth) - len(self.outstanding)
+
+    def since(self, place: int, chunk: ChunkId) -> float | None:
+        """When the chunk at this place of the queue began to run, at the earliest; None while it queues."""
+        return max(self.outstanding[chunk], self.last_result_at) if place < self.offer.slots else None
+
+    @property
+    def silent_at(self) -> float:
+        """When its silence counts as its end; never for the local machine."""
+        return float("inf") if self.offer.local else self.last_heard + SILENCE_S_MAX
+
+
+class WorkerBook:
+    """Workers at work, and the tallies of all that ever took part."""
+
+    def __init__(self) -> None:
+        self.active: dict[PeerId, WorkerState] = {}
+        self.tallies: dict[PeerId, Tally] = {}
+        self.offers: dict[PeerId, WorkerReady] = {}
+        """The last terms of each worker that ever took part."""
+
+    def add(self, offer: WorkerReady, now: float) -> None:
+        """The worker takes part from now on."""
+        self.active[offer.peer] = WorkerState(offer, last_heard=now, last_result_at=now)
+        self.offers[offer.peer] = offer
+        self.tallies.setdefault(offer.peer, Tally()).left = None
+
+    def remove(self, peer: PeerId, reason: str) -> WorkerState | None:
+        """The worker no longer takes part; None when it did not."""
+        state = self.active.pop(peer, None)
+        if state is not None:
+            self.tallies[peer].left = reason
+        return state
+
+    @property
+    def slots(self) -> int:
+        """Slots of all workers together, at least one."""
+        return max(1, sum(state.offer.slots for state in self.active.values()))
+
+    def by_load(self) -> list[WorkerState]:
+        """Least loaded first; ties by speed, then by peer id."""
+        return sorted(
+            self.active.values(),
+            key=lambda state: (len(state.outstanding) / state.offer.slots, -state.offer.speed, state.peer),
+        )
+
+    def banned(self, peer: PeerId) -> bool:
+        """Whether it was caught in this job."""
+        return peer in self.tallies and self.tallies[peer].banned is not None
