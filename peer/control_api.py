@@ -22,6 +22,7 @@ from hypercorn.trio import serve
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
+from peer.control_client import REQUEST_SIZE_BYTES_MAX
 from peer.journal import FINAL_STATES, Journal
 from peer.result_data import line_to_json
 from peer.views import JobRequest, JobView, PeerView, StatusView
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     # libp2p brings stubs of an older trio, which shadow trio's own types for the type checker alone.
     from trio_typing import TaskStatus
 
-REQUEST_SIZE_BYTES_MAX = 256 * MIB
 CHANGE_WAIT_S = 20.0
 RESULT_LINES_PER_WRITE = 1000
 GRACE_S = 0.5

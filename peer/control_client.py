@@ -13,9 +13,10 @@ import msgspec
 
 from peer.views import JobRequest, JobView, PeerView, StatusView
 from protocol.errors import LocalError, Unavailable
+from protocol.limits import MIB
 
 ANSWER_TIMEOUT_S = 60.0
-READ_SIZE_BYTES = 1024 * 1024
+REQUEST_SIZE_BYTES_MAX = 256 * MIB
 
 AnswerT = TypeVar("AnswerT")
 
