@@ -1,0 +1,341 @@
+"""The worker's rules: who gets a bid, who gets a lease, what runs, what is answered, what was earned.
+
+`handle(event, now)` returns effects; `next_deadline()` says when to send a `Tick` if nothing happens.
+`worker_transitions.py` lists what may happen when. A message that it does not list is the
+coordinator's fault (`BadFrame`), another event is ours (`IllegalTransition`). After a `RemoteError` the
+driver resets the stream and reports `SessionEnded`; the other sessions are not touched.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import inf
+from random import Random
+from typing import Any
+
+from protocol.errors import BadFrame, IllegalTransition, ParallelPeerError
+from protocol.limits import LEASE_LIFETIME_S, SESSION_IDLE_S, SESSIONS_PER_COORDINATOR_MAX, SESSIONS_PER_WORKER_MAX
+from protocol.messages import Message
+from protocol.messages.job import (
+    Assign,
+    Award,
+    Call,
+    CancelChunks,
+    Heartbeat,
+    Leaving,
+    Outbid,
+    PayloadPart,
+    Receipts,
+    Refusal,
+    RefusalReason,
+    Release,
+)
+from protocol.signing import Identity
+from protocol.worker_auction import Auction
+from protocol.worker_events import (
+    Effect,
+    EndLease,
+    EndSession,
+    Event,
+    KeepReceipt,
+    Received,
+    Send,
+    Sent,
+    SessionEnded,
+    SessionOpened,
+    SlotEvent,
+    StartLease,
+    Stop,
+    Tick,
+)
+from protocol.worker_lease import Lease, LeaseTerms
+from protocol.worker_ledger import Ledger
+from protocol.worker_policy import Free, Problem, WorkerPolicy, can_i_now
+from protocol.worker_session import Session
+from protocol.worker_transitions import TRANSITIONS, Action, SessionState
+
+STORY_LENGTH_MAX = 32
+
+
+class WorkerMachine:
+    """All sessions of one worker. `environments` gives the digest of each runtime that it offers."""
+
+    def __init__(
+        self, identity: Identity, policy: WorkerPolicy, environments: Mapping[str, bytes], random: Random
+    ) -> None:
+        self.policy = policy
+        self.ledger = Ledger(identity.peer_id)
+        self.stopping = False
+        self._identity = identity
+        self._auction = Auction(policy, environments, random)
+        self._sessions: dict[int, Session] = {}
+        self._deadlines: dict[int, float] = {}
+        self._chunks_run_before = 0
+        self._effects: list[Effect] = []
+        self._story: deque[tuple[float, int, SessionState, str]] = deque(maxlen=STORY_LENGTH_MAX)
+        self._handlers: dict[Action, Callable[[Any, Any, float], None]] = {
+            Action.END: self._on_ended,
+            Action.ANSWER_CALL: self._on_call,
+            Action.FREE_BID: self._on_outbid,
+            Action.ANSWER_AWARD: self._on_award,
+            Action.COLLECT: self._on_part,
+            Action.ASSIGN: self._on_assign,
+            Action.CANCEL: self._on_cancel,
+            Action.LIVE: self._on_heartbeat,
+            Action.RELEASE: self._on_release,
+            Action.RECEIPT: self._on_receipts,
+            Action.SLOT: self._on_slot,
+            Action.SENT: self._on_sent,
+        }
+
+    def handle(self, event: Event, now: float) -> tuple[Effect, ...]:
+        """What is to be done, in this order. Raises `RemoteError` for a breach by the event's session."""
+        self._effects = []
+        match event:
+            case Tick():
+                self._on_tick(now)
+            case Stop():
+                self._on_stop(now)
+            case Received(session=number, message=message):
+                self._on_session(number, event, message, now)
+            case _:
+                self._on_session(event.session, event, event, now)
+        effects, self._effects = tuple(self._effects), []
+        return effects
+
+    def next_deadline(self) -> float:
+        """When to send a `Tick`; infinity when nothing is due."""
+        return min(self._deadlines.values(), default=inf)
+
+    # Questions.
+
+    @property
+    def slots_busy(self) -> int:
+        """Slots that are leased."""
+        return sum(lease.terms.slots for lease in self._leases())
+
+    @property
+    def lease_count(self) -> int:
+        """Leases in force."""
+        return len(self._leases())
+
+    @property
+    def chunks_run(self) -> int:
+        """Chunks that ran, in all leases."""
+        return self._chunks_run_before + sum(lease.chunks_run for lease in self._leases())
+
+    def free(self) -> Free:
+        """What is neither leased nor reserved by a bid."""
+        held = [session.held for session in self._sessions.values() if session.held is not None]
+        return Free(
+            slots=self.policy.slots - sum(one.slots for one in held),
+            memory_bytes=self.policy.memory_bytes - sum(one.memory_bytes for one in held),
+            leases=self.policy.leases_max - len(held),
+        )
+
+    def pause_if_full(self, session: int) -> bool:
+        """Whether the driver must stop reading this stream until `ReadOn`, since too much input waits."""
+        known = self._sessions.get(session)
+        if known is None or known.lease is None or not known.lease.pause_if_full():
+            return False
+        self._deadlines[session] = known.next_deadline()
+        return True
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError when the books do not agree."""
+        free = self.free()
+        assert free.slots >= 0 and free.memory_bytes >= 0 and free.leases >= 0, free
+        assert self._deadlines.keys() == self._sessions.keys()
+        assert sum(not session.ending for session in self._sessions.values()) <= SESSIONS_PER_WORKER_MAX
+        for number, session in self._sessions.items():
+            assert not (session.bid and session.lease), "a bid and a lease at once"
+            assert not (self.stopping and session.held), "still working after the stop"
+            assert self._deadlines[number] == session.next_deadline()
+            if session.lease:
+                session.lease.check_invariants()
+
+    def _leases(self) -> list[Lease]:
+        return [session.lease for session in self._sessions.values() if session.lease]
+
+    # Dispatch.
+
+    def _on_session(self, number: int, event: Event, content: object, now: float) -> None:
+        session = self._sessions.get(number)
+        state = session.state if session else SessionState.ABSENT
+        kind = type(content)
+        self._story.append((now, number, state, kind.__name__))
+        action = TRANSITIONS.get((state, kind))
+        if action is None:
+            raise self._illegal(event, state, kind.__name__)
+        if isinstance(content, SessionOpened):
+            self._on_opened(content, now)
+        elif action is not Action.IGNORE:
+            self._handlers[action](session, content, now)
+        self._settle(number, now)
+
+    def _settle(self, number: int, now: float) -> None:
+        session = self._sessions.get(number)
+        if session is None:
+            self._deadlines.pop(number, None)
+            return
+        if session.lease:
+            self._effects += session.lease.pump(now)
+        self._deadlines[number] = session.next_deadline()
+
+    def _illegal(self, event: Event, state: SessionState, kind: str) -> ParallelPeerError:
+        if isinstance(event, Received):
+            return BadFrame(f"{kind} does not belong here: the session is {state}")
+        story = "; ".join(f"{at:.3f} session {number} {before}: {what}" for at, number, before, what in self._story)
+        return IllegalTransition(f"the session is {state}: {kind} is not allowed. Story: {story}")
+
+    # Sessions.
+
+    def _on_opened(self, event: SessionOpened, now: float) -> None:
+        session = Session(event.session, event.coordinator, now)
+        mine = sum(other.coordinator == event.coordinator for other in self._sessions.values())
+        self._sessions[event.session] = session
+        if mine >= SESSIONS_PER_COORDINATOR_MAX or len(self._sessions) > SESSIONS_PER_WORKER_MAX:
+            self._end_session(session, "too many job streams")
+
+    def _on_ended(self, session: Session, _: SessionEnded, now: float) -> None:
+        self._end_lease(session, now)
+        del self._sessions[session.number]
+
+    def _on_tick(self, now: float) -> None:
+        for number in sorted(number for number, due in self._deadlines.items() if due <= now):
+            session = self._sessions[number]
+            if session.bid and session.bid.lapses_at <= now:
+                session.drop_bid(now)
+            if session.lease and session.lease.is_silent(now):
+                self._leave(session, "no heartbeat of the coordinator", now)
+            if session.is_forgotten(now):
+                self._end_session(session, f"no call for {SESSION_IDLE_S:.0f} s")
+            self._settle(number, now)
+
+    def _on_stop(self, now: float) -> None:
+        self.stopping = True
+        for number in sorted(self._sessions):
+            session = self._sessions[number]
+            if session.bid:
+                self._refuse(session, session.bid.call.call_id, (RefusalReason.STOPPING, ""))
+                session.drop_bid(now)
+            if session.lease:
+                self._leave(session, "the worker is stopping", now)
+            if not session.ending:
+                self._end_session(session, "the worker is stopping")
+            self._settle(number, now)
+
+    def _end_session(self, session: Session, reason: str) -> None:
+        session.ending = True
+        self._effects.append(EndSession(session.number, reason))
+
+    # The auction.
+
+    def _on_call(self, session: Session, call: Call, now: float) -> None:
+        session.drop_bid(now)
+        problem = self._may_i(session, call, now) or self._can_i_now(session, call, now)
+        if problem:
+            self._refuse(session, call.call_id, problem)
+            return
+        session.bid = self._auction.bid(call, self.free(), now)
+        self._send(session, session.bid.message)
+
+    def _may_i(self, session: Session, call: Call, now: float) -> Problem | None:
+        if self.stopping:
+            return RefusalReason.STOPPING, ""
+        return self._auction.may_i(call, session.coordinator, now)
+
+    def _can_i_now(self, session: Session, call: Call, now: float) -> Problem | None:
+        if session.lease:
+            return RefusalReason.TOO_MANY_LEASES, "there is a lease on this stream already"
+        problem = can_i_now(call, self.free())
+        for idle in self._idle_sessions(now) if problem else ():
+            self._leave(idle, "idle while others wait", now)
+            self._settle(idle.number, now)
+            problem = can_i_now(call, self.free())
+            if problem is None:
+                break
+        return problem
+
+    def _idle_sessions(self, now: float) -> list[Session]:
+        """Sessions whose lease had nothing to do for `LEASE_LIFETIME_S`, the longest idle one first."""
+        leased = [(session.lease, session) for session in self._sessions.values() if session.lease]
+        idle = [(lease.idle_since, session.number) for lease, session in leased if lease.is_idle]
+        return [self._sessions[number] for since, number in sorted(idle) if now - since >= LEASE_LIFETIME_S]
+
+    def _on_outbid(self, session: Session, message: Outbid, now: float) -> None:
+        if session.bid and session.bid.message.bid == message.bid:
+            session.drop_bid(now)
+
+    def _on_award(self, session: Session, award: Award, now: float) -> None:
+        terms = self._auction.accept(award, session.bid, session.number, session.coordinator)
+        session.drop_bid(now)
+        if isinstance(terms, LeaseTerms) and self.ledger.knows(award.lease):
+            terms = RefusalReason.BID_UNKNOWN, "this lease id was used before"
+        if isinstance(terms, LeaseTerms):
+            self._start_lease(session, terms, now)
+        else:
+            self._refuse(session, award.call_id, terms)
+
+    def _start_lease(self, session: Session, terms: LeaseTerms, now: float) -> None:
+        self.ledger.open(terms.lease, terms.job, terms.coordinator)
+        session.lease = Lease(terms, self._identity, now)
+        self._send(session, session.lease.ready())
+        self._effects.append(StartLease(session.number, terms.lease, terms.manifest, terms.slots))
+
+    # A lease.
+
+    def _on_part(self, session: Session, part: PayloadPart, now: float) -> None:
+        if session.lease:
+            session.lease.heard(now)
+        elif not session.past_leases:
+            raise BadFrame("a payload without a lease")
+        session.payloads.feed(part)
+
+    def _on_assign(self, session: Session, message: Assign, now: float) -> None:
+        lease = session.lease_named(message.lease, now)
+        chunks = [(one.chunk, session.payloads.open(one.digest, one.data)) for one in message.chunks]
+        if lease:
+            lease.assign(chunks)
+
+    def _on_cancel(self, session: Session, message: CancelChunks, now: float) -> None:
+        if lease := session.lease_named(message.lease, now):
+            self._effects += lease.cancel(message.chunks)
+
+    def _on_heartbeat(self, session: Session, message: Heartbeat, now: float) -> None:
+        session.lease_named(message.lease, now)
+
+    def _on_release(self, session: Session, message: Release, now: float) -> None:
+        if session.lease_named(message.lease, now):
+            self._end_lease(session, now)
+
+    def _on_receipts(self, session: Session, message: Receipts, now: float) -> None:
+        if session.lease:
+            session.lease.heard(now)
+        receipt = self.ledger.take(message.lease, message.receipt, session.coordinator)
+        self._effects.append(KeepReceipt(session.number, message.receipt, receipt))
+
+    def _on_slot(self, session: Session, event: SlotEvent, now: float) -> None:
+        if session.lease and session.lease.terms.lease == event.lease:
+            session.lease.on_slot(event, now)
+
+    def _on_sent(self, session: Session, event: Sent, now: float) -> None:
+        if session.lease and session.lease.terms.lease == event.lease:
+            session.lease.answers.in_flight -= 1
+
+    def _leave(self, session: Session, reason: str, now: float) -> None:
+        assert session.lease is not None
+        self._effects += session.lease.flush(now, force=True)
+        self._send(session, Leaving(lease=session.lease.terms.lease, reason=reason))
+        self._end_lease(session, now)
+
+    def _end_lease(self, session: Session, now: float) -> None:
+        if session.lease:
+            self._chunks_run_before += session.lease.chunks_run
+            self._effects.append(EndLease(session.number, session.lease.terms.lease))
+            session.drop_lease(now)
+
+    def _refuse(self, session: Session, call_id: int, problem: Problem) -> None:
+        self._send(session, Refusal(call_id=call_id, reason=problem[0], detail=problem[1]))
+
+    def _send(self, session: Session, message: Message) -> None:
+        self._effects.append(Send(session.number, (message,)))
