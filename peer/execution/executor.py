@@ -1,0 +1,84 @@
+"""`SandboxedExecutor`: runs chunks of strangers on this machine, in bubblewrap, or not at all."""
+
+import platform
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from peer.execution.environment import python_environment
+from peer.execution.launch import Launcher
+from peer.execution.limits import LOAD_TIMEOUT_S
+from peer.execution.probe import try_sandbox
+from peer.execution.python_runtime import PYTHON_RUNTIME, PythonRunner
+from peer.execution.sandbox import SANDBOX_NAME
+from peer.seam import Runner
+from protocol.bodies import Manifest
+from protocol.capability import RuntimeOffer
+from protocol.errors import LocalError
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxReport:
+    """Whether this machine can keep strangers' code away from itself; if not, why and what helps."""
+
+    works: bool
+    text: str
+
+
+class SandboxedExecutor:
+    """The `Executor` of a real peer. Whether a sandbox works is tried once, when it is first asked for."""
+
+    def __init__(self, load_timeout_s: float = LOAD_TIMEOUT_S) -> None:
+        self._load_timeout_s = load_timeout_s
+        self._launcher: Launcher | None = None
+        self._report: SandboxReport | None = None
+        self._environment: bytes | None = None
+
+    def sandbox_report(self) -> SandboxReport:
+        """What the trial gave. Takes about 50 ms the first time, at most `START_TIMEOUT_S` on a broken machine."""
+        if self._report is None:
+            self._report = self._try_sandbox()
+        return self._report
+
+    def offers(self) -> Sequence[RuntimeOffer]:
+        """Python, when the sandbox works; else nothing (`sandbox_report` says why)."""
+        if not self.sandbox_report().works:
+            return ()
+        return (RuntimeOffer(name=PYTHON_RUNTIME, version=platform.python_version(), sandbox=SANDBOX_NAME),)
+
+    def environment(self, runtime: str) -> bytes:
+        """See `Executor.environment`; raises `LocalError` for a runtime that is not offered."""
+        launcher = self._launcher_for(runtime)
+        if self._environment is None:
+            self._environment = python_environment(launcher.interpreter.package_folders)
+        return self._environment
+
+    def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
+        """See `Executor.open_runner`."""
+        return self._open_runner(manifest)
+
+    @asynccontextmanager
+    async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
+        runner = PythonRunner(self._launcher_for(manifest.runtime), manifest, self._load_timeout_s)
+        runner.start()
+        try:
+            yield runner
+        finally:
+            await runner.aclose()
+
+    def _launcher_for(self, runtime: str) -> Launcher:
+        report = self.sandbox_report()
+        if not report.works or self._launcher is None:
+            raise LocalError(f"this peer runs nobody's code: {report.text}")
+        if runtime != PYTHON_RUNTIME:
+            raise LocalError(f"the runtime {runtime!r} is not offered here; offered: {PYTHON_RUNTIME}")
+        return self._launcher
+
+    def _try_sandbox(self) -> SandboxReport:
+        try:
+            launcher = Launcher()
+            try_sandbox(launcher)
+        except LocalError as error:
+            return SandboxReport(False, str(error))
+        self._launcher = launcher
+        return SandboxReport(True, f"{SANDBOX_NAME} works")

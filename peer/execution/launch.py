@@ -1,0 +1,163 @@
+"""Starts sandboxed Python processes: which file descriptors go in, which environment, which limits.
+
+Started with `subprocess.Popen` from the thread that runs trio, not with `trio.lowlevel.open_process`: that
+one forks in a worker thread, and `--die-with-parent` watches the thread, which ends when it is idle.
+"""
+
+import os
+import socket
+import subprocess
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from peer.execution.interpreter import Interpreter, this_interpreter
+from peer.execution.limits import (
+    ADDRESS_SPACE_EXTRA_BYTES,
+    CPU_S_MAX,
+    FILE_BYTES_MAX,
+    LOG_READ_BYTES_MAX,
+    OPEN_FILES_MAX,
+    PROCESSES_MAX,
+    SANDBOX_PEERS_MAX,
+    SANDBOX_UID_FIRST,
+    SANDBOX_UID_MAPPED,
+    SANDBOX_UIDS_PER_PEER,
+)
+from peer.execution.process import Ends, SandboxProcess
+from peer.execution.sandbox import BubblewrapFiles, bubblewrap_arguments, find_bubblewrap, is_root, users_file
+from peer.execution.seccomp import filter_program
+from protocol import encoding
+from protocol.bodies import Manifest
+from protocol.errors import LocalError
+from protocol.limits import CHUNK_RESULT_BYTES_MAX, KIB
+
+_F_ADD_SEALS = 1033
+_F_SETPIPE_SZ = 1031
+_SEAL_SIZE = 0x1 | 0x2 | 0x4  # F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW
+_FRAME_EXTRA_BYTES = 64 * KIB
+_ADDRESS_SPACE_BYTES_MAX = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class JobCode:
+    """What a runner loads, and the limits that it loads it under."""
+
+    job: str
+    filename: str
+    code: bytes
+    entry: str
+    memory_bytes_max: int
+    cpu_s_max: int = CPU_S_MAX
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "JobCode":
+        """The code of a manifest; its name is the file name where it is one."""
+        filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
+        cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
+        return cls(manifest.job, filename, manifest.code, manifest.entry, manifest.memory_bytes_max, cpu_s_max)
+
+
+class Launcher:
+    """Everything that all sandboxes of this peer share. Making one raises `LocalError` where none can work."""
+
+    def __init__(self) -> None:
+        self._bubblewrap = find_bubblewrap()
+        self._filter = filter_program()
+        self.interpreter: Interpreter = this_interpreter()
+        self._root = is_root()
+        self._numbers = count()
+
+    def start(self, job: JobCode) -> SandboxProcess:
+        """A process that enters its cage and loads the job; raises `LocalError` when none can be started."""
+        uid = self._next_uid()
+        with ExitStack() as theirs:
+            try:
+                return self._start(theirs, uid, self._settings(job, uid))
+            except OSError as error:
+                raise LocalError(f"cannot start a sandbox: {error}") from error
+
+    def _start(self, theirs: ExitStack, uid: int, settings: bytes) -> SandboxProcess:
+        channel, their_channel = socket.socketpair()
+        theirs.callback(their_channel.close)
+        output, their_output = _pipe(theirs)
+        info, their_info = _pipe(theirs)
+        progress = _progress_file()
+        files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
+        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root)
+        arguments_fd = _memory_file(theirs, b"".join(one.encode() + b"\0" for one in arguments))
+        inside = (their_channel.fileno(), progress, _memory_file(theirs, settings))
+        popen = subprocess.Popen(
+            [str(self._bubblewrap), "--args", str(arguments_fd), "--", *self.interpreter.command, *map(str, inside)],
+            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *inside),
+            stdin=subprocess.DEVNULL,
+            stdout=their_output,
+            stderr=their_output,
+            # --clearenv would not do: /proc/1/environ inside is that of bubblewrap itself.
+            env={},
+            cwd="/",
+            # An interrupt typed at the peer's terminal is for the peer.
+            process_group=0,
+        )
+        return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES)
+
+    def _settings(self, job: JobCode, uid: int) -> bytes:
+        settings = {
+            "job": job.job,
+            "filename": job.filename,
+            "code": job.code,
+            "entry": job.entry,
+            "uid": uid if self._root else None,
+            "limits": _limits(job),
+        }
+        return "\n".join(self.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
+
+    def _next_uid(self) -> int:
+        """One that no other sandbox of this machine is likely to have, so that its processes are counted alone."""
+        if not self._root:
+            return SANDBOX_UID_MAPPED
+        own = SANDBOX_UID_FIRST + os.getpid() % SANDBOX_PEERS_MAX * SANDBOX_UIDS_PER_PEER
+        return own + next(self._numbers) % SANDBOX_UIDS_PER_PEER
+
+
+def _limits(job: JobCode) -> dict[str, int]:
+    return {
+        "RLIMIT_AS": min(job.memory_bytes_max + ADDRESS_SPACE_EXTRA_BYTES, _ADDRESS_SPACE_BYTES_MAX),
+        "RLIMIT_CORE": 0,
+        "RLIMIT_CPU": job.cpu_s_max,
+        "RLIMIT_FSIZE": FILE_BYTES_MAX,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NOFILE": OPEN_FILES_MAX,
+        "RLIMIT_NPROC": PROCESSES_MAX,
+    }
+
+
+def _pipe(theirs: ExitStack) -> tuple[int, int]:
+    import fcntl
+
+    reading, writing = os.pipe()
+    theirs.callback(os.close, writing)
+    with suppress(OSError):  # this user has many pipes already: a smaller one serves
+        fcntl.fcntl(writing, _F_SETPIPE_SZ, LOG_READ_BYTES_MAX)
+    return reading, writing
+
+
+def _memory_file(theirs: ExitStack, data: bytes) -> int:
+    fd = os.memfd_create("parallel-peer", os.MFD_CLOEXEC)
+    theirs.callback(os.close, fd)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _progress_file() -> int:
+    """Shared with the sandbox, so sealed: it can neither be made to grow nor be cut away under a reader."""
+    import fcntl
+
+    fd = os.memfd_create("progress", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, os.sysconf("SC_PAGESIZE"))
+    fcntl.fcntl(fd, _F_ADD_SEALS, _SEAL_SIZE)
+    return fd

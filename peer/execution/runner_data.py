@@ -1,0 +1,122 @@
+"""Inside the sandbox: what a function gives back becomes data, or an error that names what is not.
+
+Data are None, booleans, numbers, text, bytes, lists, tuples (which become lists), dicts with keys of
+text or whole numbers, and NumPy arrays and scalars. They become canonical CBOR, never a pickle.
+"""
+
+import io
+import sys
+from typing import Any, cast
+
+import cbor2
+
+from protocol import encoding
+
+# Less than the decoder's limit: the outcome and the list of outcomes are around it, and arrays nest by three.
+DEPTH_MAX = encoding.NESTING_DEPTH_MAX - 8
+_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
+_KEYS = frozenset((str, int))
+
+
+class NotData(TypeError):
+    """A result, or a part of it, that is not data."""
+
+
+def encode_value(value: object) -> bytes:
+    """Canonical CBOR of `[true, value]`; raises `NotData` naming the type and its place in the result."""
+    if type(value) not in _SCALARS:
+        value = _plain(value, "result", 0)
+    return _dump([True, value])
+
+
+def decode_items(payload: bytes) -> list[object]:
+    """The items of a chunk; arrays in them become NumPy's."""
+    return cast(list[object], encoding.decode(payload, _decode_array))
+
+
+def encode_item(item: object) -> bytes:
+    """Canonical CBOR of an item, which came as such."""
+    return _dump(item)
+
+
+def _dump(value: object) -> bytes:
+    try:
+        return cbor2.dumps(value, canonical=True, default=_encode_array)
+    except UnicodeEncodeError as error:
+        raise NotData(f"text in the result cannot be written as UTF-8: {error}") from error
+    except (cbor2.CBOREncodeError, TypeError, OverflowError) as error:
+        raise NotData(f"the result cannot be written as data: {error}") from error
+
+
+def _encode_array(encoder: cbor2.CBOREncoder, value: object) -> None:
+    from protocol.arrays import encode_array
+
+    encode_array(encoder, value)
+
+
+def _decode_array(tag: cbor2.CBORTag, immutable: bool) -> object:
+    from protocol.arrays import array_hook
+
+    return array_hook(tag, immutable)
+
+
+def _plain(value: Any, place: str, depth: int) -> object:
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if depth > DEPTH_MAX:
+        raise NotData(f"{place[:80]}... is nested deeper than {DEPTH_MAX} levels")
+    if kind is list or kind is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        return [
+            each if type(each) in _SCALARS else _plain(each, f"{place}[{index}]", depth + 1)
+            for index, each in enumerate(value)
+        ]
+    if kind is dict:
+        return {_key(key, place): _plain(each, f"{place}[{key!r:.40}]", depth + 1) for key, each in value.items()}
+    return _from_library(value, place, depth)
+
+
+def _key(key: object, place: str) -> object:
+    if type(key) in _KEYS:
+        return key
+    if isinstance(key, str):
+        return str.__str__(key)
+    raise NotData(f"a key of {place} is a {_name(key)}; keys must be text or whole numbers")
+
+
+def _from_library(value: Any, place: str, depth: int) -> object:
+    numpy = cast(Any, sys.modules.get("numpy"))
+    if numpy is not None and isinstance(value, numpy.generic):
+        item = value.item()
+        if type(item) in _SCALARS:
+            return item
+    elif numpy is not None and type(value) in (numpy.ndarray, numpy.memmap):
+        return _array(value, place)
+    elif isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise NotData(f"{place} is a {_name(value)}, which is not data; {_advice(value)}")
+
+
+def _array(value: Any, place: str) -> object:
+    array = value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+    try:
+        # Tried here, where its place is known, and with a small piece, since only the type matters.
+        cbor2.CBOREncoder(io.BytesIO(), default=_encode_array).encode(array[:0] if array.ndim else array)
+    except (cbor2.CBOREncodeError, TypeError) as error:
+        raise NotData(
+            f"{place} is an array of {array.dtype}, which is not data; convert it to numbers first"
+        ) from error
+    return array
+
+
+def _name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _advice(value: object) -> str:
+    if isinstance(value, set | frozenset):
+        return "return sorted(...) of it"
+    if hasattr(value, "send") or hasattr(value, "__next__"):
+        return "return a list, and from a plain function (no async, no yield)"
+    return "return numbers, text, bytes, lists, dicts or NumPy arrays"

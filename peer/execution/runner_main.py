@@ -1,0 +1,132 @@
+"""The program inside the sandbox: a warm Python that runs one job's chunks, one after another.
+
+Started as `runner_main.py SOCKET PROGRESS SETTINGS` with three file descriptors. It speaks over the socket
+alone, in frames of canonical CBOR, so that what a job prints goes to standard output and error and breaks
+nothing. It says `["caged"]`, `["loaded"]`, and for each chunk `["done", result]` or
+`["failed", kind, item, detail]`. The number of the item being run, plus one, stands in the progress file:
+writing it costs nearly nothing, and the peer reads it only when a chunk takes long or the runner dies.
+
+Foreign code runs in this very process and may do to it what it likes: the peer outside believes nothing
+that comes from here without checking its form.
+"""
+
+import contextlib
+import faulthandler
+import mmap
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peer.execution.runner_job import Job
+
+_PROGRAM = "/opt/parallel-peer"
+_RECEIVE_BYTES_MAX = 256 * 1024
+
+
+class Channel:
+    """Frames to and from the peer outside; blocking, since there is nothing else to do."""
+
+    def __init__(self, fd: int) -> None:
+        from protocol.framing import FrameDecoder
+        from protocol.limits import CHUNK_INPUT_BYTES_MAX
+
+        self._fd = fd
+        self._decoder = FrameDecoder(CHUNK_INPUT_BYTES_MAX)
+
+    def send(self, *message: object) -> None:
+        """One message out."""
+        from protocol import encoding
+        from protocol.framing import frame
+
+        payload = encoding.encode(list(message))
+        rest = memoryview(frame(payload, len(payload)))
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+    def receive(self) -> bytes | None:
+        """The next frame, or None when the peer has gone."""
+        while (payload := self._decoder.next_frame()) is None:
+            data = os.read(self._fd, _RECEIVE_BYTES_MAX)
+            if not data:
+                return None
+            self._decoder.feed(data)
+        return payload
+
+
+def main() -> None:
+    """Enter the cage, load the job, serve chunks until the socket closes."""
+    sys.path.insert(0, _PROGRAM)
+    channel_fd, progress_fd, settings_fd = map(int, sys.argv[1:4])
+    settings = _read_settings(settings_fd)
+    _close_all_but(channel_fd, progress_fd)
+    _enter_cage(settings)
+    channel = Channel(channel_fd)
+    channel.send("caged")
+    job = _load(settings)
+    channel.send("loaded")
+    _serve(channel, job, memoryview(mmap.mmap(progress_fd, mmap.PAGESIZE)).cast("Q"))
+
+
+def _read_settings(fd: int) -> dict[str, Any]:
+    """The packages' folders come first in the file, one a line: decoding the rest needs one of them."""
+    with os.fdopen(fd, "rb") as file:
+        file.seek(0)
+        folders, _, rest = file.read().partition(b"\0")
+    sys.path.extend(folders.decode().splitlines())
+    from protocol import encoding
+
+    return encoding.decode(rest)  # type: ignore[return-value]
+
+
+def _close_all_but(*kept: int) -> None:
+    for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - pathlib takes longer to load than all of this
+        if fd > 2 and fd not in kept:
+            with contextlib.suppress(OSError):  # the listing's own descriptor is closed by now
+                os.close(fd)
+
+
+def _enter_cage(settings: dict[str, Any]) -> None:
+    from peer.execution import runner_cage
+
+    runner_cage.enter(settings["uid"], settings["limits"])
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _load(settings: dict[str, Any]) -> "Job":
+    from peer.execution.runner_job import Job
+
+    return Job(settings["job"], settings["filename"], settings["code"], settings["entry"])
+
+
+def _serve(channel: Channel, job: "Job", progress: memoryview) -> None:
+    from peer.execution.runner_job import ChunkFailed
+
+    own_pid = os.getpid()
+
+    def start_item(index: int) -> None:
+        progress[0] = index + 1
+
+    while (payload := channel.receive()) is not None:
+        try:
+            reply: tuple[object, ...] = ("done", job.run_chunk(payload, start_item))
+        except ChunkFailed as failure:
+            reply = ("failed", failure.kind, failure.item, failure.detail)
+        if os.getpid() != own_pid:
+            os._exit(0)  # a child that the job has forked and let come back here
+        _flush()
+        progress[0] = 0
+        channel.send(*reply)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A job may have closed or replaced them.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main()
