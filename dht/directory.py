@@ -1,0 +1,149 @@
+"""The capability directory: who offers what, published and found over the DHT (DESIGN section 5).
+
+A capability is published under a key for each of its names. Where so many peers publish under a key that
+its holders can only keep a sample (`SHARD_SPLIT_RECORDS`), the key splits in two by the next bit of the
+publishers' node ids, and so on. A publisher publishes at every level down to its own leaf; a searcher
+begins at the root, whose sample is enough for most, and goes down for as long as it wants more.
+
+The root of a very popular name hears of all its publishers; what it keeps and answers stays bounded.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import trio
+
+from dht.keys import EVERY_PEER, SHARD_DEPTH_MAX, directory_key, names_of, shard_bits
+from dht.service import DhtService, Placement
+from protocol.capability import Capability
+from protocol.errors import LocalError
+from protocol.ids import PeerId
+from protocol.limits import RECORD_LIFETIME_S, RECORD_SIZE_BYTES_MAX, RECORDS_PER_KEY_MAX
+from protocol.signing import Envelope, Identity, open_envelope
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+SHARD_SPLIT_RECORDS = RECORDS_PER_KEY_MAX
+"""A key with more publishers than this is split: its holders no longer keep everybody's record."""
+LOOKUPS_PER_FIND_MAX = 64
+PEERS_LISTED_MAX = 1024
+REPUBLISH_JITTER = 0.2
+PUBLISH_RETRY_S = 5.0
+
+__all__ = ["Directory"]
+
+
+class Directory:
+    """Publishes this peer's capability and finds those of others."""
+
+    def __init__(self, dht: DhtService, identity: Identity, *, random: Random, wall_clock: Callable[[], float]) -> None:
+        self._dht = dht
+        self._identity = identity
+        self._random = random
+        self._wall_clock = wall_clock
+        self._sequence = 0
+        self._changed = trio.Event()
+        self.placements: dict[str, list[Placement]] = {}
+        """What came of the last publication, by name: one placement for each level of shards."""
+
+    async def publish(self, capability: Capability) -> int:
+        """Sign and store a capability under all its names; how many copies are kept.
+
+        Raises `LocalError` for a record that is not ours or that is too large.
+        """
+        envelope = self._sign(capability)
+        placements = {name: await self._publish_under(name, envelope) for name in names_of(capability)}
+        self.placements = placements
+        return sum(placement.copies for levels in placements.values() for placement in levels)
+
+    async def run(
+        self,
+        make_capability: Callable[[int], Capability],
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Publish now and then at half the lifetime of a record, less some jitter, until cancelled.
+
+        `make_capability(sequence)` gives the record as it is at that time. While nobody keeps a copy it is tried
+        again after `PUBLISH_RETRY_S`. Sequence numbers are wall-clock milliseconds, so they grow over restarts.
+        """
+        task_status.started()
+        while True:
+            self._changed = trio.Event()
+            copies = await self.publish(make_capability(self._next_sequence()))
+            half_life_s = RECORD_LIFETIME_S / 2
+            pause_s = half_life_s if copies else PUBLISH_RETRY_S
+            with trio.move_on_after(pause_s * self._random.uniform(1 - REPUBLISH_JITTER, 1)):
+                await self._changed.wait()
+
+    def publish_soon(self) -> None:
+        """The capability has changed: `run` publishes it without waiting for its time."""
+        self._changed.set()
+
+    async def find(self, runtime: str, wanted: int) -> list[Capability]:
+        """Peers that offer a runtime, by peer id: `wanted` of them, or all that are found when there are fewer.
+
+        Records are checked, the newest of each peer counts, our own is left out, and the host learns their
+        addresses. Of more than `wanted` a random part is given.
+        """
+        found = await self._find_under(f"runtime:{runtime}", wanted)
+        return [capability for capability in found if capability.offers(runtime)]
+
+    async def all_peers(self, wanted: int = PEERS_LISTED_MAX) -> list[Capability]:
+        """Like `find`, whatever they offer."""
+        return await self._find_under(EVERY_PEER, wanted)
+
+    def _sign(self, capability: Capability) -> Envelope:
+        if capability.peer != self._identity.peer_id:
+            raise LocalError(f"cannot publish the capability of {capability.peer} as {self._identity.peer_id}")
+        envelope = self._identity.sign(capability)
+        if len(envelope.body) > RECORD_SIZE_BYTES_MAX:
+            raise LocalError(
+                f"the capability takes {len(envelope.body)} bytes, at most {RECORD_SIZE_BYTES_MAX} are allowed: "
+                "give fewer addresses or runtimes"
+            )
+        return envelope
+
+    async def _publish_under(self, name: str, envelope: Envelope) -> list[Placement]:
+        """One placement for each level, from the root to the leaf."""
+        bits = shard_bits(envelope.signer)
+        placements: list[Placement] = []
+        for depth in range(SHARD_DEPTH_MAX + 1):
+            placements.append(await self._dht.place(directory_key(name, bits[:depth]), envelope))
+            if placements[-1].total_estimate <= SHARD_SPLIT_RECORDS:
+                break
+        return placements
+
+    async def _find_under(self, name: str, wanted: int) -> list[Capability]:
+        found: dict[PeerId, Capability] = {}
+        shards = deque([""])
+        for _ in range(LOOKUPS_PER_FIND_MAX):
+            if not shards or len(found) >= wanted:
+                break
+            prefix = shards.popleft()
+            # One more, as our own record may be among them.
+            envelopes, total = await self._dht.find_records(directory_key(name, prefix), wanted - len(found) + 1)
+            self._merge(found, envelopes)
+            if total > SHARD_SPLIT_RECORDS and len(prefix) < SHARD_DEPTH_MAX:
+                shards.extend(self._random.sample([prefix + "0", prefix + "1"], 2))
+        chosen = self._random.sample(sorted(found), min(wanted, len(found)))
+        return [self._introduced(found[peer]) for peer in sorted(chosen)]
+
+    def _merge(self, found: dict[PeerId, Capability], envelopes: list[Envelope]) -> None:
+        for envelope in envelopes:
+            capability = open_envelope(envelope, Capability)  # The DHT has checked the rest.
+            known = found.get(capability.peer)
+            newer = known is None or capability.sequence > known.sequence
+            if newer and capability.peer != self._identity.peer_id:
+                found[capability.peer] = capability
+
+    def _introduced(self, capability: Capability) -> Capability:
+        self._dht.host.add_addresses(capability.peer, capability.addresses)
+        return capability
+
+    def _next_sequence(self) -> int:
+        self._sequence = max(self._sequence + 1, int(self._wall_clock() * 1000))
+        return self._sequence
