@@ -1,0 +1,156 @@
+"""Streams in memory: two bounded pipes with latency, no task of their own, fit for virtual time."""
+
+import math
+from collections import deque
+
+import trio
+
+from protocol.errors import Unavailable
+from protocol.ids import PeerId
+
+PIPE_SIZE_BYTES_MAX = 256 * 1024
+"""What one direction holds before its sender waits, as Yamux's window does."""
+
+
+class Pipe:
+    """One direction. Bytes become readable `latency_s` after they were sent; room comes back at once."""
+
+    def __init__(self, latency_s: float) -> None:
+        self._latency_s = latency_s
+        self._chunks: deque[tuple[float, bytes]] = deque()
+        self._size_bytes = 0
+        self._closed = False
+        self._failure: str | None = None
+        self._changed = trio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can be sent here."""
+        return self._closed or self._failure is not None
+
+    async def send(self, data: bytes) -> None:
+        """All of `data`, waiting for room; a cancelled send may have sent a part."""
+        await trio.lowlevel.checkpoint()
+        position = 0
+        while True:
+            self._check_sendable()
+            if position >= len(data):
+                return
+            part = data[position : position + PIPE_SIZE_BYTES_MAX - self._size_bytes]
+            if part:
+                self._put(part)
+                position += len(part)
+            else:
+                await self._wait()
+
+    async def receive(self, size_bytes_max: int) -> bytes:
+        """Some bytes or b"" at the end. What had arrived before the connection broke is still given."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._chunks and self._chunks[0][0] <= trio.current_time():
+                return self._take(size_bytes_max)
+            if not self._chunks and self._failure is not None:
+                raise Unavailable(self._failure)
+            await self._wait(until=self._chunks[0][0] if self._chunks else math.inf)
+
+    def close(self) -> None:
+        """The end, after what was sent. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._put(b"")
+
+    def fail(self, why: str, *, lose: bool) -> None:
+        """Nothing more goes in; with `lose`, what is on its way is gone too."""
+        self._failure = self._failure or why
+        if lose:
+            self._chunks.clear()
+        self._notify()
+
+    def _check_sendable(self) -> None:
+        if self._failure is not None:
+            raise Unavailable(self._failure)
+        if self._closed:
+            raise Unavailable("the stream is closed for sending")
+
+    def _put(self, part: bytes) -> None:
+        if self._failure is None:
+            self._chunks.append((trio.current_time() + self._latency_s, bytes(part)))
+            self._size_bytes += len(part)
+            self._notify()
+
+    def _take(self, size_bytes_max: int) -> bytes:
+        arrived_at, chunk = self._chunks[0]
+        if not chunk:
+            # The end stays where it is: whoever asks again gets it again.
+            return b""
+        self._chunks.popleft()
+        if len(chunk) > size_bytes_max:
+            self._chunks.appendleft((arrived_at, chunk[size_bytes_max:]))
+            chunk = chunk[:size_bytes_max]
+        self._size_bytes -= len(chunk)
+        self._notify()
+        return chunk
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _wait(self, until: float = math.inf) -> None:
+        with trio.move_on_at(until):
+            await self._changed.wait()
+
+
+class MemoryStream:
+    """One end of a stream; a `protocol.network.Stream`."""
+
+    def __init__(self, remote_peer: PeerId, remote_address: str | None, inward: Pipe, outward: Pipe) -> None:
+        self._remote_peer = remote_peer
+        self._remote_address = remote_address
+        self._inward = inward
+        self._outward = outward
+
+    @property
+    def remote_peer(self) -> PeerId:
+        """Who is at the other end."""
+        return self._remote_peer
+
+    @property
+    def remote_address(self) -> str | None:
+        """The multiaddr of the other end."""
+        return self._remote_address
+
+    async def send(self, data: bytes) -> None:
+        """See `protocol.network.Stream`."""
+        await self._outward.send(data)
+
+    async def receive(self, size_bytes_max: int = 65536) -> bytes:
+        """See `protocol.network.Stream`."""
+        return await self._inward.receive(size_bytes_max)
+
+    async def close(self) -> None:
+        """See `protocol.network.Stream`."""
+        self._outward.close()
+        await trio.lowlevel.checkpoint()
+
+    async def reset(self) -> None:
+        """See `protocol.network.Stream`."""
+        self.break_off("the stream was reset", lose=True)
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def finished(self) -> bool:
+        """Whether both directions have ended."""
+        return self._inward.ended and self._outward.ended
+
+    def break_off(self, why: str, *, lose: bool) -> None:
+        """End both directions with `Unavailable`."""
+        self._inward.fail(why, lose=lose)
+        self._outward.fail(why, lose=lose)
+
+
+def stream_pair(
+    opener: tuple[PeerId, str | None], acceptor: tuple[PeerId, str | None], latency_s: float
+) -> tuple[MemoryStream, MemoryStream]:
+    """The opener's end and the acceptor's; each side is given as (peer, address)."""
+    there, back = Pipe(latency_s), Pipe(latency_s)
+    return MemoryStream(*acceptor, back, there), MemoryStream(*opener, there, back)
