@@ -20,6 +20,11 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the job by itself."""
+        return self not in (JobState.CALLING, JobState.RUNNING)
+
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a user asks for. `items` are the inputs, plain JSON data; limits in `protocol/limits.py`."""

@@ -1,0 +1,177 @@
+"""The coordinator of this peer: takes jobs, runs each in a task of its own, answers questions about them."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from dht.directory import Directory
+from peer.job_results import ResultSink
+from peer.job_runner import JobBooks, JobRunner
+from peer.journal import Journal
+from peer.seam import Seam
+from peer.views import JobRequest, JobState, JobView, ResultLine
+from protocol import encoding
+from protocol.bodies import Receipt
+from protocol.errors import LocalError
+from protocol.ids import RANDOM_ID_BITS, JobId
+from protocol.limits import CODE_SIZE_BYTES_MAX
+from protocol.messages.base import to_plain
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = logging.getLogger(__name__)
+
+JOBS_RUNNING_MAX = 64
+CHANGE_INTERVAL_S = 0.1
+"""Views are made at most so often for those who watch."""
+
+
+class JournalSink:
+    """Results of one job into the journal."""
+
+    def __init__(self, journal: Journal, job: JobId) -> None:
+        self._journal = journal
+        self._job = job
+
+    def record(self, lines: Sequence[ResultLine]) -> None:
+        """Write them; they survive the process from here on."""
+        self._journal.record_results(self._job, lines)
+
+    def remove(self, items: Sequence[int]) -> None:
+        """They no longer count."""
+        self._journal.remove_results(self._job, items)
+
+
+class Coordinator:
+    """All jobs of this peer. `run` owns their tasks."""
+
+    def __init__(self, seam: Seam, directory: Directory, journal: Journal) -> None:
+        self._seam = seam
+        self._directory = directory
+        self._journal = journal
+        self._runners: dict[JobId, JobRunner] = {}
+        self._versions: dict[JobId, int] = {}
+        self._changed: dict[JobId, trio.Event] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Supervise jobs until cancelled; jobs still running are then marked as interrupted."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    # Jobs.
+
+    def submit(self, request: JobRequest) -> JobId:
+        """Start a job. Raises `LocalError` when the request is wrong or too many jobs run."""
+        job, runner = self._prepare(request, sink=None, open_ended=False)
+        self._journal.add_job(runner.view(), request)
+        self._start(job, runner, save=True)
+        return job
+
+    def open_session(self, request: JobRequest, sink: ResultSink) -> JobRunner:
+        """A job that takes items one by one while its workers stay warm; `sink` gets the results."""
+        job, runner = self._prepare(request, sink=sink, open_ended=True)
+        self._start(job, runner, save=False)
+        return runner
+
+    def cancel(self, job: JobId) -> None:
+        """End a running job; raises `LocalError` when it is not known. Idempotent."""
+        if job in self._runners:
+            self._runners[job].cancel()
+        else:
+            self.view(job)
+
+    def _prepare(self, request: JobRequest, *, sink: ResultSink | None, open_ended: bool) -> tuple[JobId, JobRunner]:
+        if self._nursery is None:
+            raise LocalError("this peer is stopping and takes no more jobs")
+        if len(self._runners) >= JOBS_RUNNING_MAX:
+            raise LocalError(f"{JOBS_RUNNING_MAX} jobs run already: wait for one to end or cancel one")
+        if len(request.code.encode()) > CODE_SIZE_BYTES_MAX:
+            raise LocalError(f"the job's code is over {CODE_SIZE_BYTES_MAX} bytes: move data out of it into the inputs")
+        job = JobId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS // 2):016x}")
+        books = JobBooks(
+            results=sink or JournalSink(self._journal, job),
+            add_log=self._journal.add_log,
+            ban=lambda peer, reason: self._journal.ban(peer, reason, self._seam.wall_clock()),
+            banned=self._journal.bans,
+            add_receipt=self._keep_receipt,
+            on_change=lambda: self._note_change(job),
+        )
+        return job, JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended)
+
+    def _keep_receipt(self, receipt: Receipt) -> None:
+        data = encoding.encode(to_plain(receipt))
+        self._journal.add_receipt(data, given=True, peer=receipt.worker, job=receipt.job, credits=receipt.credits)
+
+    def _start(self, job: JobId, runner: JobRunner, *, save: bool) -> None:
+        assert self._nursery is not None
+        self._runners[job] = runner
+        self._versions.setdefault(job, 1)
+        self._changed.setdefault(job, trio.Event())
+        self._nursery.start_soon(self._supervise, job, runner, save)
+
+    async def _supervise(self, job: JobId, runner: JobRunner, save: bool) -> None:
+        """A failure inside one job ends that job alone."""
+        try:
+            await runner.run()
+        finally:
+            view = runner.view()
+            if not runner.finished:
+                view = msgspec.structs.replace(view, state=JobState.INTERRUPTED, message="this peer was stopped")
+            self._retire(job, view, save)
+
+    def _retire(self, job: JobId, view: JobView, save: bool) -> None:
+        try:
+            if save:
+                self._journal.save_job(view)
+                self._runners.pop(job, None)
+        except LocalError as error:
+            log.error("job %s ended but could not be saved: %s", job, error)
+        if not save:
+            self._runners.pop(job, None)
+        self._note_change(job)
+
+    # Questions.
+
+    def views(self) -> list[JobView]:
+        """Running and past jobs, newest first."""
+        past = {view.id: view for view in self._journal.jobs()}
+        past |= {job: runner.view() for job, runner in self._runners.items()}
+        return sorted(past.values(), key=lambda view: (-view.submitted_at_unix_s, view.id))
+
+    def view(self, job: JobId) -> JobView:
+        """One job. Raises `LocalError` when it is not known."""
+        if job in self._runners:
+            return self._runners[job].view()
+        view = self._journal.job(job)
+        if view is None:
+            raise LocalError(f"job {job} is not known here: `peer job list` shows those that are")
+        return view
+
+    async def wait_change(self, job: JobId, version: int) -> int:
+        """Wait until the job is at a newer version than this; start with 0. Returns at once for past jobs."""
+        self.view(job)
+        if job in self._runners and self._versions[job] <= version:
+            event = self._changed[job]
+            await event.wait()
+            await trio.sleep(CHANGE_INTERVAL_S)
+        return self._versions.get(job, version + 1)
+
+    def running(self) -> int:
+        """Number of jobs that run."""
+        return sum(not runner.finished for runner in self._runners.values())
+
+    def _note_change(self, job: JobId) -> None:
+        if job in self._versions:
+            self._versions[job] += 1
+            self._changed[job].set()
+            self._changed[job] = trio.Event()

@@ -1,0 +1,51 @@
+"""The inputs of a job, encoded once; any range of them is a chunk's payload without encoding again."""
+
+from collections.abc import Sequence
+
+from protocol import encoding
+from protocol.errors import LocalError
+from protocol.job_events import Piece
+from protocol.limits import ITEM_SIZE_BYTES_MAX, ITEMS_PER_JOB_MAX
+
+_CBOR_ARRAY = 0x80
+
+
+class JobItems:
+    """Items in the order in which they were given."""
+
+    def __init__(self) -> None:
+        self._encoded: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def add(self, items: Sequence[object]) -> tuple[int, ...]:
+        """Take more items; returns the size of each in bytes. Raises `LocalError` naming the item."""
+        if len(self) + len(items) > ITEMS_PER_JOB_MAX:
+            raise LocalError(f"a job has at most {ITEMS_PER_JOB_MAX} items: split it into several jobs")
+        first = len(self)
+        encoded = [self._encode(first + place, item) for place, item in enumerate(items)]
+        self._encoded += encoded
+        return tuple(map(len, encoded))
+
+    def _encode(self, number: int, item: object) -> bytes:
+        try:
+            data = encoding.encode(item)
+        except LocalError as error:
+            raise LocalError(f"item {number} {error}") from error
+        if len(data) > ITEM_SIZE_BYTES_MAX:
+            raise LocalError(f"item {number} takes {len(data)} bytes; at most {ITEM_SIZE_BYTES_MAX} are allowed")
+        return data
+
+    def payload(self, piece: Piece) -> bytes:
+        """Canonical CBOR of the list of the piece's items."""
+        return _array_head(piece.stop - piece.start) + b"".join(self._encoded[piece.start : piece.stop])
+
+
+def _array_head(length: int) -> bytes:
+    """The head of a CBOR array in its shortest form (RFC 8949, section 3)."""
+    if length < 24:
+        return bytes([_CBOR_ARRAY | length])
+    if length < 0x100:
+        return bytes([_CBOR_ARRAY | 24, length])
+    return bytes([_CBOR_ARRAY | 25]) + length.to_bytes(2, "big")

@@ -1,0 +1,84 @@
+"""Results of one job on their way to the journal: kept while in the balance, written when they count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from peer.views import ResultLine
+from protocol.chunk import Failure
+from protocol.ids import ChunkId, PeerId
+from protocol.job_events import Piece
+from protocol.outcomes import Outcome, decode_outcomes
+
+
+class ResultSink(Protocol):
+    """Where results that count go: the journal, or whoever waits for them."""
+
+    def record(self, lines: Sequence[ResultLine]) -> None:
+        """These count from now on; a line replaces an earlier one of its item."""
+
+    def remove(self, items: Sequence[int]) -> None:
+        """These no longer count."""
+
+
+@dataclass(slots=True)
+class Tallied:
+    """What a settled chunk added to the sums."""
+
+    done: int
+    failed: int
+    compute_s: float
+
+
+class JobResults:
+    """Candidate results by chunk and key, and the sums of those that count."""
+
+    def __init__(self, sink: ResultSink) -> None:
+        self._sink = sink
+        self._candidates: dict[ChunkId, dict[bytes, tuple[bytes, float]]] = {}
+        self._settled: dict[ChunkId, Tallied] = {}
+        self.items_done = 0
+        self.items_failed = 0
+        self.compute_s = 0.0
+
+    def keep(self, chunk: ChunkId, key: bytes, data: bytes, compute_s: float) -> None:
+        """A result that may come to count."""
+        self._candidates.setdefault(chunk, {}).setdefault(key, (data, compute_s))
+
+    def settle(self, piece: Piece, key: bytes, worker: PeerId) -> None:
+        """The result with this key counts."""
+        data, compute_s = self._candidates.pop(piece.chunk)[key]
+        outcomes = decode_outcomes(data, piece.stop - piece.start)
+        failed = sum(not outcome.ok for outcome in outcomes)
+        self._sink.record([_line(piece.start + n, outcome, worker) for n, outcome in enumerate(outcomes)])
+        self._add(piece, Tallied(len(outcomes) - failed, failed, compute_s))
+
+    def give_up(self, piece: Piece, failure: Failure, tried: int) -> None:
+        """The chunk failed wherever it was tried."""
+        error = f"{failure.kind} on {tried} peer{'s' * (tried != 1)}" + (
+            f": {failure.detail}" if failure.detail else ""
+        )
+        self._candidates.pop(piece.chunk, None)
+        self._sink.record([ResultLine(item=item, ok=False, error=error) for item in range(piece.start, piece.stop)])
+        self._add(piece, Tallied(0, piece.stop - piece.start, 0.0))
+
+    def revoke(self, piece: Piece) -> None:
+        """What counted no longer does."""
+        tallied = self._settled.pop(piece.chunk)
+        self.items_done -= tallied.done
+        self.items_failed -= tallied.failed
+        self.compute_s -= tallied.compute_s
+        self._sink.remove(range(piece.start, piece.stop))
+
+    def _add(self, piece: Piece, tallied: Tallied) -> None:
+        self._settled[piece.chunk] = tallied
+        self.items_done += tallied.done
+        self.items_failed += tallied.failed
+        self.compute_s += tallied.compute_s
+
+
+def _line(item: int, outcome: Outcome, worker: PeerId) -> ResultLine:
+    if outcome.ok:
+        return ResultLine(item=item, ok=True, result=outcome.value, worker=worker)
+    error = f"{outcome.error}: {outcome.message}" if outcome.message else outcome.error
+    return ResultLine(item=item, ok=False, error=error, traceback=outcome.traceback, worker=worker)

@@ -1,0 +1,322 @@
+"""Runs one job: joins the pure machine to the workers, the local slots, the results and time.
+
+No rule is made here: every event goes through `tell`, every effect through `_carry_out`.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from dht.directory import Directory
+from peer.deadline import DeadlineTimer
+from peer.job_items import JobItems
+from peer.job_results import JobResults, ResultSink
+from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
+from peer.local_slots import LocalSlots, LocalWork
+from peer.seam import Execution, ExecutionFailure, Seam
+from peer.views import JobRequest, JobState, JobView
+from peer.worker_link import CheckedResult
+from peer.worker_pool import JobTerms, WorkerPool
+from protocol.bodies import Manifest, Receipt
+from protocol.chunk import Failure
+from protocol.errors import LocalError
+from protocol.ids import ChunkId, JobId, PeerId, short
+from protocol.job_events import (
+    AssignChunks,
+    AuditDone,
+    CancelJob,
+    CancelReplicas,
+    Dismiss,
+    Effect,
+    Ending,
+    Event,
+    FailureArrived,
+    GaveUp,
+    ItemsAdded,
+    ItemsClosed,
+    JobEnded,
+    LieCaught,
+    Pay,
+    Piece,
+    ResultArrived,
+    Revoked,
+    RunAudit,
+    Settled,
+    Tick,
+    WorkerReady,
+)
+from protocol.job_machine import JobMachine, JobRules
+from protocol.limits import LOCAL_CHUNK_CREDIT
+from protocol.outcomes import comparison_key
+from protocol.verification import Audit, parse_policy
+
+log = logging.getLogger(__name__)
+
+STORY_LINES_MAX = 200
+SLOTS_WANTED_MAX = 4096
+
+_STATE_OF = {
+    Ending.DONE: JobState.DONE,
+    Ending.FAILED: JobState.FAILED,
+    Ending.NO_WORKER: JobState.FAILED,
+    Ending.CANCELLED: JobState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobBooks:
+    """Where what a job brings about is kept."""
+
+    results: ResultSink
+    add_log: Callable[[JobId, int, str, str], None]
+    ban: Callable[[str, str], None]
+    banned: Callable[[], dict[str, str]]
+    add_receipt: Callable[[Receipt], None]
+    on_change: Callable[[], None]
+
+
+class JobRunner:
+    """One job. `run` returns when it has ended; `view` may be asked at any time."""
+
+    def __init__(
+        self, seam: Seam, directory: Directory, job: JobId, request: JobRequest, books: JobBooks, *, open_ended: bool
+    ) -> None:
+        policy = parse_policy(request.verify)
+        self._seam = seam
+        self._job = job
+        self._request = request
+        self._books = books
+        self._can_execute = any(offer.name == request.runtime for offer in seam.executor.offers())
+        self._check(policy.name)
+        self._open_ended = open_ended
+        self._items = JobItems()
+        self._sizes_bytes = self._items.add(request.items)
+        self._results = JobResults(books.results)
+        rules = JobRules(policy, self._can_execute, request.item_timeout_s, request.worker_wait_s)
+        self._machine = JobMachine(rules, seam.random)
+        self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
+        manifest = self._manifest()
+        wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
+        terms = JobTerms(job, manifest, request, max(1, wanted), books.banned)
+        self._pool = WorkerPool(seam, directory, terms, self)
+        work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)
+        self._local = LocalSlots(work, request.local)
+        self._story: deque[str] = deque(maxlen=STORY_LINES_MAX)
+        self._started_at = trio.current_time()
+        self._ended_at: float | None = None
+        self._state = JobState.CALLING
+        self._message = ""
+        self._finished = trio.Event()
+        self._submitted_at_unix_s = seam.wall_clock()
+
+    def _check(self, policy: str) -> None:
+        if self._can_execute:
+            return
+        if self._request.local:
+            raise LocalError(f"this machine cannot run {self._request.runtime} itself: use --local off")
+        if isinstance(parse_policy(policy), Audit):
+            raise LocalError(
+                f"audits need a sandbox for {self._request.runtime} on this machine: use --verify quorum:2"
+            )
+
+    def _manifest(self) -> Manifest:
+        request = self._request
+        return Manifest(
+            job=self._job,
+            runtime=request.runtime,
+            code=request.code.encode(),
+            entry=request.entry,
+            name=request.name,
+            item_timeout_s=request.item_timeout_s,
+            memory_bytes_max=request.memory_bytes_max,
+        )
+
+    # Running.
+
+    async def run(self) -> None:
+        """From the first call to the last receipt. Cancelling leaves the job unfinished."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pool.run)
+            nursery.start_soon(self._local.run)
+            nursery.start_soon(self._timer.run)
+            await trio.lowlevel.checkpoint()
+            self._begin()
+            await self._finished.wait()
+            await self._pool.close(self._message or "the job is done")
+            nursery.cancel_scope.cancel()
+
+    def _begin(self) -> None:
+        self.tell(ItemsAdded(self._sizes_bytes))
+        if self._request.local:
+            me = self._seam.host.peer_id
+            self.tell(WorkerReady(me, self._request.local, LOCAL_CHUNK_CREDIT, price=0.0, speed=1.0, local=True))
+        if not self._open_ended:
+            self.tell(ItemsClosed())
+
+    def tell(self, event: Event) -> None:
+        """One event into the machine, its effects out. A local error ends the job, not the peer."""
+        if self._finished.is_set():
+            return
+        try:
+            for effect in self._machine.handle(event, trio.current_time()):
+                self._carry_out(effect)
+        except LocalError as error:
+            log.error("job %s: %s", self._job, error)
+            self._end(JobState.FAILED, str(error))
+        if isinstance(event, WorkerReady) and self._state is JobState.CALLING:
+            self._state = JobState.RUNNING
+        self._timer.rearm()
+        self._books.on_change()
+
+    def add_items(self, items: Sequence[object]) -> range:
+        """More items of an open job; returns their numbers. Raises `LocalError` naming a bad one."""
+        first = len(self._items)
+        sizes_bytes = self._items.add(items)
+        self.tell(ItemsAdded(sizes_bytes))
+        return range(first, len(self._items))
+
+    def close_items(self) -> None:
+        """There will be no more items."""
+        self.tell(ItemsClosed())
+
+    def cancel(self) -> None:
+        """End the job; what was accepted is kept and paid."""
+        self.tell(CancelJob())
+
+    # Effects.
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case AssignChunks(peer, pieces):
+                self._assign(peer, pieces)
+            case CancelReplicas(peer, chunks):
+                self._cancel(peer, chunks)
+            case RunAudit(piece):
+                self._local.audit(piece)
+            case Settled(piece, key, source):
+                self._results.settle(piece, key, source or self._seam.host.peer_id)
+            case Revoked(piece):
+                self._results.revoke(piece)
+            case GaveUp(piece, failure, tried):
+                self.note(f"item {piece.start}: {failure.kind} on {tried} peer(s), given up")
+                self._results.give_up(piece, failure, tried)
+            case LieCaught():
+                self._on_lie(effect)
+            case Dismiss(peer, reason):
+                self._pool.dismiss(peer, reason)
+            case Pay():
+                self._pay(effect)
+            case JobEnded(ending, reason):
+                self._on_ended(ending, reason)
+
+    def _assign(self, peer: PeerId, pieces: tuple[Piece, ...]) -> None:
+        if peer == self._seam.host.peer_id:
+            self._local.assign(pieces)
+        else:
+            self._pool.assign(peer, [(piece, self._items.payload(piece)) for piece in pieces])
+
+    def _cancel(self, peer: PeerId, chunks: tuple[ChunkId, ...]) -> None:
+        if peer != self._seam.host.peer_id:
+            self._pool.cancel(peer, chunks)
+            return
+        for chunk in chunks:
+            self._local.cancel(chunk)
+
+    def _on_lie(self, lie: LieCaught) -> None:
+        items = f"items {lie.piece.start}-{lie.piece.stop - 1}" if lie.piece.stop - lie.piece.start > 1 else (
+            f"item {lie.piece.start}"
+        )  # fmt: skip
+        self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
+        self._books.ban(lie.peer, f"lied about {items} of job {self._job}")
+
+    def _pay(self, pay: Pay) -> None:
+        receipt = self._pool.pay(pay)
+        if receipt is not None:
+            self._books.add_receipt(receipt)
+
+    def _on_ended(self, ending: Ending, reason: str) -> None:
+        if ending is Ending.NO_WORKER:
+            reason = f"{reason}: {funnel_in_words(self._pool.auction)}"
+        self._end(_STATE_OF[ending], reason)
+
+    def _end(self, state: JobState, message: str) -> None:
+        if self._finished.is_set():
+            return
+        self._state, self._message = state, message
+        self._ended_at = trio.current_time()
+        self._finished.set()
+
+    # Answers.
+
+    def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
+        """From a worker."""
+        self._results.keep(result.piece.chunk, result.key, result.data, result.compute_s)
+        self.tell(ResultArrived(peer, result.piece.chunk, result.key, result.compute_s))
+
+    def _on_local(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
+        me = self._seam.host.peer_id
+        if isinstance(answer, ExecutionFailure):
+            self.tell(FailureArrived(me, piece.chunk, Failure(answer.kind, answer.item, answer.detail)))
+            return
+        key = self._keep_own(piece, answer)
+        self.tell(ResultArrived(me, piece.chunk, key, answer.compute_s))
+
+    def _on_audited(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
+        if isinstance(answer, ExecutionFailure):
+            self.tell(AuditDone(piece.chunk, None, detail=answer.detail))
+            return
+        self.tell(AuditDone(piece.chunk, self._keep_own(piece, answer), answer.compute_s))
+
+    def _keep_own(self, piece: Piece, answer: Execution) -> bytes:
+        if answer.log:
+            self.on_log(self._seam.host.peer_id, piece.chunk, answer.log)
+        key = comparison_key(answer.data)
+        self._results.keep(piece.chunk, key, answer.data, answer.compute_s)
+        return key
+
+    def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
+        """Output of a chunk, wherever it ran."""
+        self._books.add_log(self._job, chunk, peer, text.decode(errors="replace"))
+
+    def note(self, line: str) -> None:
+        """A line of the job's story, with the seconds since its start."""
+        self._story.append(f"{trio.current_time() - self._started_at:7.1f} s  {line}")
+        self._books.on_change()
+
+    # What people see.
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has ended."""
+        return self._finished.is_set()
+
+    def view(self) -> JobView:
+        """The job at this moment."""
+        until = self._ended_at if self._ended_at is not None else trio.current_time()
+        sent, received = self._pool.traffic()
+        view = JobView(
+            id=self._job,
+            name=self._request.name,
+            state=self._state,
+            runtime=self._request.runtime,
+            verify=self._request.verify,
+            message=self._message or self._waiting_for(),
+            submitted_at_unix_s=self._submitted_at_unix_s,
+            elapsed_s=until - self._started_at,
+            items=len(self._items),
+            workers=worker_views(self._machine, self._pool.auction, self._seam.host.peer_id),
+            funnel=funnel_of(self._pool.auction),
+            bytes_sent=sent,
+            bytes_received=received,
+            events=list(self._story),
+        )
+        return measured(view, self._machine, self._results)
+
+    def _waiting_for(self) -> str:
+        others = [one for one in self._machine.workers.active.values() if not one.offer.local]
+        if self._finished.is_set() or others:
+            return ""
+        return f"looking for workers: {funnel_in_words(self._pool.auction)}"

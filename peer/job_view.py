@@ -1,0 +1,95 @@
+"""A job as people see it, put together from its machines at one moment."""
+
+import msgspec
+
+from peer.job_results import JobResults
+from peer.views import Funnel, JobView, WorkerView
+from protocol.auction import AuctionMachine, CandidateState
+from protocol.ids import PeerId
+from protocol.job_machine import JobMachine
+from protocol.worker_book import Tally
+
+
+def funnel_of(auction: AuctionMachine) -> Funnel:
+    """Found, reached, refused (each reason with its count), bid, outbid, awarded."""
+    candidates = list(auction.candidates.values())
+    return Funnel(
+        found=len(candidates),
+        reached=sum(one.reached for one in candidates),
+        unreachable=sum(one.state is CandidateState.UNREACHABLE for one in candidates),
+        refused=auction.refusals(),
+        bid=sum(one.ever_bid for one in candidates),
+        outbid=sum(one.state is CandidateState.OUTBID for one in candidates),
+        awarded=sum(one.ever_awarded for one in candidates),
+    )
+
+
+def funnel_in_words(auction: AuctionMachine) -> str:
+    """Why there is no worker, in one line, with the way out."""
+    funnel = funnel_of(auction)
+    if not funnel.found:
+        return "the directory knows no other peer that offers this: is --bootstrap right, is another peer running?"
+    parts = [f"{funnel.found} found", f"{funnel.reached} reached"]
+    parts += [f"{count} refused ({reason})" for reason, count in funnel.refused.items()]
+    parts += [f"{funnel.bid} bid", f"{funnel.outbid} outbid", f"{funnel.awarded} awarded"]
+    silent = sorted({one.reason for one in auction.candidates.values() if one.state is CandidateState.UNREACHABLE})
+    return ", ".join(parts) + "".join(f"; unreachable: {reason}" for reason in silent[:3])
+
+
+def worker_views(machine: JobMachine, auction: AuctionMachine, local: PeerId) -> list[WorkerView]:
+    """One line per worker that ever took part, the most useful first."""
+    views = [_worker(peer, tally, machine, auction, local) for peer, tally in machine.workers.tallies.items()]
+    return sorted(views, key=lambda view: (-view.items_done, view.peer))
+
+
+def _worker(peer: PeerId, tally: Tally, machine: JobMachine, auction: AuctionMachine, local: PeerId) -> WorkerView:
+    offer = machine.workers.offers[peer]
+    candidate = auction.candidates.get(peer)
+    return WorkerView(
+        peer=peer,
+        state=_state(tally),
+        slots=offer.slots,
+        speed=offer.speed,
+        price=tally.price,
+        chunks_done=tally.chunks,
+        items_done=tally.items,
+        compute_s=tally.compute_s,
+        failures=tally.failures,
+        audits=tally.audits,
+        revoked=tally.revoked,
+        credits=tally.credits,
+        fault=candidate.record.fault if candidate else None,
+        local=peer == local,
+    )
+
+
+def _state(tally: Tally) -> str:
+    if tally.banned is not None:
+        return f"banned: {tally.banned}"
+    return f"left: {tally.left}" if tally.left is not None else "working"
+
+
+def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView:
+    """The view with all that is counted or summed."""
+    court, tallies = machine.court, machine.workers.tallies.values()
+    executions = sum(tally.items for tally in tallies) + court.audited_items
+    done = results.items_done + results.items_failed
+    total_s = sum(tally.compute_s for tally in tallies) + court.audit_compute_s
+    return msgspec.structs.replace(
+        view,
+        items_done=results.items_done,
+        items_failed=results.items_failed,
+        chunks=machine.book.counts(),
+        executions=executions,
+        compute_s=results.compute_s,
+        compute_total_s=total_s,
+        speed_up=results.compute_s / view.elapsed_s if view.elapsed_s > 0 else 0.0,
+        overhead=executions / done if done else 0.0,
+        audits=court.audits,
+        votes=court.votes,
+        mismatches=court.mismatches,
+        liars=sorted(peer for peer, tally in machine.workers.tallies.items() if tally.banned is not None),
+        revoked=court.revoked,
+        price=sum(tally.price for tally in tallies),
+        credits=sum(tally.credits for tally in tallies),
+    )

@@ -1,0 +1,254 @@
+"""The coordinator's end of one stream to one worker: messages out, checked events in.
+
+Everything that a worker says is checked here: a wrong commitment, a result for a chunk that it was
+not given or a malformed result is a `RemoteError`, after which the stream is reset.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from protocol.channel import MessageChannel
+from protocol.chunk import Failure
+from protocol.commitments import check_commitment
+from protocol.errors import BadFrame, RemoteError, Unavailable
+from protocol.ids import ChunkId, JobId, LeaseId, PeerId, digest
+from protocol.job_events import Piece
+from protocol.limits import (
+    CHUNK_RESULT_BYTES_MAX,
+    CHUNKS_PER_BATCH_MAX,
+    INLINE_SIZE_BYTES_MAX,
+    REQUEST_TIMEOUT_S,
+)
+from protocol.messages import Message
+from protocol.messages.job import (
+    JOB_CODEC,
+    Assign,
+    Assignment,
+    Bid,
+    CancelChunks,
+    ChunkFailure,
+    ChunkResult,
+    Heartbeat,
+    Leaving,
+    PayloadPart,
+    Ready,
+    Refusal,
+    Results,
+)
+from protocol.network import Stream
+from protocol.outcomes import comparison_key, decode_outcomes
+from protocol.parties import party_of
+from protocol.payloads import PayloadCollector, inline_or_parts
+
+MESSAGES_QUEUED_MAX = 4096
+INLINE_BYTES_PER_ASSIGN_MAX = 2 * INLINE_SIZE_BYTES_MAX
+CANCELLED_REMEMBERED_MAX = 1024
+RESULT_BYTES_COLLECTED_MAX = 4 * CHUNK_RESULT_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedResult:
+    """A result whose commitment, digest and form are right; whether it is true is another matter."""
+
+    piece: Piece
+    data: bytes
+    key: bytes
+    compute_s: float
+    log: bytes
+
+
+class LinkOwner(Protocol):
+    """Who is told what a worker says. Calls are synchronous and must not block."""
+
+    def on_bid(self, link: "WorkerLink", bid: Bid) -> None:
+        """The worker bids."""
+
+    def on_refusal(self, link: "WorkerLink", refusal: Refusal) -> None:
+        """The worker refuses the call or the award."""
+
+    def on_ready(self, link: "WorkerLink", ready: Ready) -> None:
+        """The lease is on."""
+
+    def on_heard(self, link: "WorkerLink", running: tuple[ChunkId, ...]) -> None:
+        """A heartbeat."""
+
+    def on_result(self, link: "WorkerLink", result: CheckedResult) -> None:
+        """A checked result."""
+
+    def on_failure(self, link: "WorkerLink", piece: Piece, failure: Failure, log: bytes) -> None:
+        """A chunk that could not be run to its end."""
+
+
+class WorkerLink:
+    """One open stream. `converse` runs it; `send` and `assign` queue messages and never block."""
+
+    def __init__(self, stream: Stream, job: JobId, owner: LinkOwner) -> None:
+        self.channel = MessageChannel(stream, JOB_CODEC)
+        self.party = party_of(stream.remote_address)
+        self.lease: LeaseId | None = None
+        self.price = 0.0
+        self.slots = 0
+        self.bid: Bid | None = None
+        self._stream = stream
+        self._job = job
+        self._owner = owner
+        self._environment: bytes | None = None
+        self._sequence = 0
+        self._collector = PayloadCollector(RESULT_BYTES_COLLECTED_MAX)
+        self._assigned: dict[ChunkId, Piece] = {}
+        self._cancelled: dict[ChunkId, Piece] = {}
+        self._drained = trio.Event()
+        self._outgoing_send, self._outgoing = trio.open_memory_channel[Message](MESSAGES_QUEUED_MAX)
+
+    @property
+    def peer(self) -> PeerId:
+        """Who is at the other end."""
+        return self.channel.remote_peer
+
+    # Out.
+
+    def send(self, *messages: Message) -> None:
+        """Queue messages; raises `Unavailable` when the worker has not taken thousands of them."""
+        try:
+            for message in messages:
+                self._outgoing_send.send_nowait(message)
+        except (trio.WouldBlock, trio.ClosedResourceError) as error:
+            raise Unavailable(f"{self.peer} does not read what it is sent") from error
+
+    def assign(self, pieces: Sequence[tuple[Piece, bytes]]) -> None:
+        """Queue chunks with their inputs, as many messages as the limits ask for."""
+        assert self.lease is not None
+        batch: list[Assignment] = []
+        size = 0
+        for piece, payload in pieces:
+            self._assigned[piece.chunk] = piece
+            inline, parts = inline_or_parts(payload)
+            self.send(*parts)
+            if batch and (
+                size + len(inline or b"") > INLINE_BYTES_PER_ASSIGN_MAX or len(batch) == CHUNKS_PER_BATCH_MAX
+            ):
+                self.send(Assign(lease=self.lease, chunks=tuple(batch)))
+                batch, size = [], 0
+            batch.append(Assignment(chunk=piece.chunk, digest=digest(payload), data=inline))
+            size += len(inline or b"")
+        self.send(Assign(lease=self.lease, chunks=tuple(batch)))
+
+    def cancel(self, chunks: Sequence[ChunkId]) -> None:
+        """Tell the worker that these are no longer wanted; a result that is under way is still let in."""
+        assert self.lease is not None
+        for chunk in chunks:
+            if (piece := self._assigned.pop(chunk, None)) is not None:
+                self._cancelled[chunk] = piece
+        while len(self._cancelled) > CANCELLED_REMEMBERED_MAX:
+            del self._cancelled[next(iter(self._cancelled))]
+        self.send(CancelChunks(lease=self.lease, chunks=tuple(chunks)))
+
+    async def finish(self, *messages: Message) -> None:
+        """Send the last words, then end the stream in an orderly way; bounded in time."""
+        with trio.move_on_after(REQUEST_TIMEOUT_S):
+            try:
+                for message in messages:
+                    await self._outgoing_send.send(message)
+                self._outgoing_send.close()
+                await self._drained.wait()
+                await self._stream.close()
+            except (Unavailable, trio.ClosedResourceError, trio.BrokenResourceError):
+                return
+
+    # In.
+
+    async def converse(self) -> None:
+        """Read and write until the stream ends; raises `Unavailable` or `RemoteError`, the stream reset."""
+        problem: Unavailable | RemoteError = Unavailable(f"the stream to {self.peer} broke while sending")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, nursery.cancel_scope)
+                try:
+                    while True:
+                        self._receive(await self.channel.receive())
+                except (Unavailable, RemoteError) as error:
+                    problem = error
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._stream.reset()
+        raise problem
+
+    async def _write(self, scope: trio.CancelScope) -> None:
+        try:
+            async for message in self._outgoing:
+                more = [message]
+                while len(more) < CHUNKS_PER_BATCH_MAX:
+                    try:
+                        more.append(self._outgoing.receive_nowait())
+                    except (trio.WouldBlock, trio.EndOfChannel):
+                        break
+                await self.channel.send(*more)
+        except Unavailable:
+            scope.cancel()
+        finally:
+            self._drained.set()
+
+    def _receive(self, message: Message) -> None:
+        match message:
+            case Bid():
+                self._owner.on_bid(self, message)
+            case Refusal():
+                self._owner.on_refusal(self, message)
+            case Ready(lease=lease) if lease == self.lease and self._environment is None:
+                self._environment = message.environment
+                self._owner.on_ready(self, message)
+            case PayloadPart() if self._environment is not None:
+                self._collector.feed(message)
+            case Results(lease=lease) if lease == self.lease and self._environment is not None:
+                self._receive_results(message)
+            case Heartbeat(lease=lease) if lease == self.lease:
+                self._owner.on_heard(self, message.running)
+            case Leaving(lease=lease) if lease == self.lease:
+                raise Unavailable(f"{message.reason or 'it is leaving'}")
+            case _:
+                raise BadFrame(f"{self.peer} sent {type(message).__name__} out of turn")
+
+    def _receive_results(self, message: Results) -> None:
+        if message.results:
+            self._check_commitment(message)
+        for result in message.results:
+            self._owner.on_result(self, self._checked(result))
+        for failure in message.failures:
+            self._receive_failure(failure)
+
+    def _check_commitment(self, message: Results) -> None:
+        if message.commitment is None or self.lease is None:
+            raise BadFrame(f"results of {self.peer} without a commitment")
+        commitment = check_commitment(
+            message.commitment,
+            [(result.chunk, result.digest) for result in message.results],
+            worker=self.peer,
+            job=self._job,
+            lease=self.lease,
+            sequence=self._sequence,
+        )
+        if commitment.environment != self._environment:
+            raise BadFrame(f"{self.peer} commits to results of another environment than it announced")
+        self._sequence += 1
+
+    def _checked(self, result: ChunkResult) -> CheckedResult:
+        piece = self._take(result.chunk)
+        data = self._collector.open(result.digest, result.data)
+        if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
+            raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
+        decode_outcomes(data, piece.stop - piece.start)
+        return CheckedResult(piece, data, comparison_key(data), result.compute_s, result.log)
+
+    def _receive_failure(self, failure: ChunkFailure) -> None:
+        piece = self._take(failure.chunk)
+        self._owner.on_failure(self, piece, Failure(failure.kind, failure.item, failure.detail), failure.log)
+
+    def _take(self, chunk: ChunkId) -> Piece:
+        piece = self._assigned.pop(chunk, None) or self._cancelled.pop(chunk, None)
+        if piece is None:
+            raise BadFrame(f"{self.peer} answers for chunk {chunk}, which it was not given")
+        return piece

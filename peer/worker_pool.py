@@ -1,0 +1,293 @@
+"""The workers of one job: finds them in the directory, calls them, awards leases, holds their links.
+
+Drives the auction's machine and keeps no rule of its own.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+from dht.directory import Directory
+
+from peer.deadline import DeadlineTimer
+from peer.seam import Seam
+from peer.views import JobRequest
+from peer.worker_link import CheckedResult, WorkerLink
+from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid
+from protocol.bodies import Manifest, Receipt
+from protocol.capability import Capability
+from protocol.chunk import Failure
+from protocol.errors import RemoteError, Unavailable
+from protocol.ids import RANDOM_ID_BITS, ChunkId, JobId, LeaseId, PeerId, short
+from protocol.job_events import Event, FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
+from protocol.limits import BID_WINDOW_S, HEARTBEAT_INTERVAL_S
+from protocol.messages.job import Award, Bid, Call, Heartbeat, Outbid, Ready, Receipts, Refusal, RefusalReason, Release
+from protocol.network import JOB_PROTOCOL
+
+log = logging.getLogger(__name__)
+
+SEARCH_AGAIN_S = 10.0
+SEARCH_AGAIN_ALONE_S = 1.0
+FOUND_PER_WORKER_WANTED = 4
+
+
+class PoolOwner(Protocol):
+    """The job that the workers work for."""
+
+    def tell(self, event: Event) -> None:
+        """Something happened to a worker."""
+
+    def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
+        """A result whose commitment and form are right."""
+
+    def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
+        """Output of a chunk."""
+
+    def note(self, line: str) -> None:
+        """A line for the job's story."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobTerms:
+    """What the auction needs to know of the job."""
+
+    job: JobId
+    manifest: Manifest
+    request: JobRequest
+    slots_wanted: int
+    banned: Callable[[], dict[str, str]]
+
+
+class WorkerPool:
+    """Runs until cancelled; `run` owns every task that talks to a worker."""
+
+    def __init__(self, seam: Seam, directory: Directory, terms: JobTerms, owner: PoolOwner) -> None:
+        self._seam = seam
+        self._directory = directory
+        self._terms = terms
+        self._owner = owner
+        self._links: dict[PeerId, WorkerLink] = {}
+        self._scopes: dict[PeerId, trio.CancelScope] = {}
+        self._envelope = seam.identity.sign(terms.manifest)
+        self._calls = 0
+        self._receipts = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        request = terms.request
+        rules = AuctionRules(terms.slots_wanted, request.workers_max, request.price_max)
+        self.auction = AuctionMachine(rules)
+        self._timer = DeadlineTimer(self.auction.next_deadline, self._tick)
+
+    # Tasks.
+
+    async def run(self) -> None:
+        """Search, call and converse until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._timer.run)
+            nursery.start_soon(self._heartbeats)
+            await self._search()
+
+    async def _search(self) -> None:
+        while True:
+            wanted = FOUND_PER_WORKER_WANTED * self._terms.request.workers_max
+            try:
+                found = await self._directory.find(self._terms.request.runtime, wanted)
+            except Unavailable as error:
+                log.info("directory: %s", error)
+                found = []
+            banned = self._terms.banned()
+            fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id]
+            self._carry_out(self.auction.found(fit, trio.current_time()))
+            await trio.sleep(SEARCH_AGAIN_S if self._links else SEARCH_AGAIN_ALONE_S)
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await trio.sleep(HEARTBEAT_INTERVAL_S)
+            for link in list(self._links.values()):
+                if link.lease is not None:
+                    self._send(link, Heartbeat(lease=link.lease))
+
+    async def _session(self, record: Capability) -> None:
+        peer = record.peer
+        try:
+            with trio.fail_after(2 * BID_WINDOW_S + 10.0):
+                stream = await self._seam.host.open_stream(peer, JOB_PROTOCOL)
+        except (Unavailable, RemoteError, trio.TooSlowError) as error:
+            self._carry_out(self.auction.unreachable(peer, str(error), trio.current_time()))
+            return
+        link = self._links[peer] = WorkerLink(stream, self._terms.job, self)
+        self.auction.reached(peer)
+        reason, broke = "dismissed", False
+        with trio.CancelScope() as self._scopes[peer]:
+            try:
+                link.send(self._call())
+                await link.converse()
+            except Unavailable as error:
+                reason = str(error)
+            except RemoteError as error:
+                reason, broke = str(error), True
+                log.warning("%s broke the protocol: %s", peer, error)
+        self._gone(link, reason, broke)
+
+    def _gone(self, link: WorkerLink, reason: str, broke: bool) -> None:
+        peer = link.peer
+        self.bytes_sent += link.channel.bytes_sent
+        self.bytes_received += link.channel.bytes_received
+        if self._links.get(peer) is link:
+            del self._links[peer], self._scopes[peer]
+        if link.lease is not None:
+            self._owner.note(f"{short(peer)} left: {reason}")
+        self._owner.tell(WorkerLost(peer, reason))
+        self._carry_out(self.auction.left(peer, reason, trio.current_time(), for_good=broke))
+
+    # The auction.
+
+    def _tick(self) -> None:
+        self._carry_out(self.auction.tick(trio.current_time()))
+
+    def _carry_out(self, effects: Sequence[AuctionEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case CallPeer(record):
+                    self._nursery.start_soon(self._session, record)
+                case AwardBid():
+                    self._award(effect)
+                case DeclineBid(peer, bid):
+                    self._send(self._links.get(peer), Outbid(call_id=bid.call_id, bid=bid.bid))
+                    self.dismiss(peer, "outbid")
+        self._timer.rearm()
+
+    def _award(self, award: AwardBid) -> None:
+        link = self._links.get(award.peer)
+        if link is None:
+            return
+        link.lease = LeaseId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS):032x}")
+        link.price, link.slots, link.bid = award.price, award.slots, award.bid
+        bid = award.bid
+        self._send(
+            link,
+            Award(
+                call_id=bid.call_id,
+                bid=bid.bid,
+                lease=link.lease,
+                price=award.price,
+                slots=award.slots,
+                manifest=self._envelope,
+            ),
+        )
+
+    def _call(self) -> Call:
+        self._calls += 1
+        request = self._terms.request
+        return Call(
+            call_id=self._calls,
+            job=self._terms.job,
+            runtime=request.runtime,
+            slots_wanted=self._terms.slots_wanted,
+            memory_bytes=request.memory_bytes_max,
+            chunk_count=len(request.items),
+            price_max=request.price_max,
+        )
+
+    # What workers say (LinkOwner).
+
+    def on_bid(self, link: WorkerLink, bid: Bid) -> None:
+        """Into the auction."""
+        self._carry_out(self.auction.bid_received(link.peer, bid, trio.current_time()))
+
+    def on_refusal(self, link: WorkerLink, refusal: Refusal) -> None:
+        """Into the auction, and the stream is of no more use."""
+        self._carry_out(self.auction.refused(link.peer, RefusalReason(refusal.reason), trio.current_time()))
+        self.dismiss(link.peer, f"refused: {refusal.reason}")
+
+    def on_ready(self, link: WorkerLink, ready: Ready) -> None:
+        """The lease is on: the job may hand chunks out."""
+        speed = link.bid.speed if link.bid else 1.0
+        self._owner.note(f"{short(link.peer)} works with {link.slots} slot(s) at {link.price:.2f} credits/s")
+        self._owner.tell(
+            WorkerReady(link.peer, link.slots, ready.chunk_credit, price=link.price, speed=speed, party=link.party)
+        )
+
+    def on_heard(self, link: WorkerLink, running: tuple[ChunkId, ...]) -> None:
+        """A sign of life."""
+        self._owner.tell(HeardFrom(link.peer, running))
+
+    def on_result(self, link: WorkerLink, result: CheckedResult) -> None:
+        """To the job."""
+        if result.log:
+            self._owner.on_log(link.peer, result.piece.chunk, result.log)
+        self._owner.on_checked_result(link.peer, result)
+
+    def on_failure(self, link: WorkerLink, piece: Piece, failure: Failure, log: bytes) -> None:
+        """To the job."""
+        if log:
+            self._owner.on_log(link.peer, piece.chunk, log)
+        self._owner.tell(FailureArrived(link.peer, piece.chunk, failure))
+
+    # What the job wants.
+
+    def assign(self, peer: PeerId, pieces: Sequence[tuple[Piece, bytes]]) -> None:
+        """Send chunks to a worker."""
+        if (link := self._links.get(peer)) is not None:
+            self._guarded(link, lambda: link.assign(pieces))
+
+    def cancel(self, peer: PeerId, chunks: Sequence[ChunkId]) -> None:
+        """Tell a worker that chunks are no longer wanted."""
+        if (link := self._links.get(peer)) is not None:
+            self._guarded(link, lambda: link.cancel(chunks))
+
+    def pay(self, pay: Pay) -> Receipt | None:
+        """Sign and send a receipt; None when the worker is no longer there to take it."""
+        link = self._links.get(pay.peer)
+        if link is None or link.lease is None:
+            return None
+        receipt = Receipt(
+            job=self._terms.job,
+            lease=link.lease,
+            sequence=self._receipts,
+            worker=pay.peer,
+            chunks=pay.chunks,
+            credits=pay.credits,
+            price=pay.price,
+        )
+        self._receipts += 1
+        self._send(link, Receipts(lease=link.lease, receipt=self._seam.identity.sign(receipt)))
+        return receipt
+
+    def dismiss(self, peer: PeerId, reason: str) -> None:
+        """End the worker's lease after what is queued for it has been sent."""
+        if (link := self._links.get(peer)) is not None:
+            self._nursery.start_soon(self._see_off, link, reason)
+
+    async def _see_off(self, link: WorkerLink, reason: str) -> None:
+        last_words = [Release(lease=link.lease, reason=reason[:256])] if link.lease is not None else []
+        await link.finish(*last_words)
+        if self._links.get(link.peer) is link:
+            self._scopes[link.peer].cancel()
+
+    async def close(self, reason: str) -> None:
+        """See everybody off, all at once."""
+        async with trio.open_nursery() as nursery:
+            for link in list(self._links.values()):
+                nursery.start_soon(self._see_off, link, reason)
+
+    def _send(self, link: WorkerLink | None, message: Outbid | Award | Receipts | Heartbeat) -> None:
+        if link is not None:
+            self._guarded(link, lambda: link.send(message))
+
+    def _guarded(self, link: WorkerLink, action: Callable[[], None]) -> None:
+        """A worker that does not read is let go; its chunks go back when its task ends."""
+        try:
+            action()
+        except Unavailable as error:
+            log.info("%s", error)
+            self._scopes[link.peer].cancel()
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes sent and received so far, framing included."""
+        live = [link.channel for link in self._links.values()]
+        sent = self.bytes_sent + sum(channel.bytes_sent for channel in live)
+        return sent, self.bytes_received + sum(channel.bytes_received for channel in live)

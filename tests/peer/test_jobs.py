@@ -1,0 +1,182 @@
+"""Whole jobs over the shipped coordinator and workers, on a memory network and in virtual time."""
+
+import pytest
+import trio
+import trio.testing
+from village import FunctionExecutor, Village, request, village
+
+from peer.seam import ExecutionFailure
+from peer.views import JobState
+from protocol.errors import LocalError
+from protocol.messages.job import FailureKind
+
+
+def square(item: object) -> object:
+    assert isinstance(item, int)
+    return item * item
+
+
+def liar(item: object) -> object:
+    assert isinstance(item, int)
+    return item * item + (1 if item % 3 == 0 else 0)
+
+
+async def pass_time(virtual_s: float) -> None:
+    with trio.move_on_after(virtual_s):
+        await trio.sleep_forever()
+
+
+async def three_workers(v: Village, *, third: FunctionExecutor | None = None) -> None:
+    await v.worker("a", FunctionExecutor(square))
+    await v.worker("b", FunctionExecutor(square))
+    await v.worker("c", third or FunctionExecutor(square))
+
+
+async def test_results_come_in_input_order_and_workers_are_paid(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await three_workers(v)
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(100), local=0))
+        view, lines = await v.finish(coordinator, job)
+        assert (view.state, view.items_done, view.items_failed) == (JobState.DONE, 100, 0)
+        assert [line.result for line in lines] == [item * item for item in range(100)]
+        assert [line.item for line in lines] == list(range(100))
+        assert view.funnel.found == view.funnel.awarded == 3 and view.overhead >= 2.0
+        await pass_time(1.0)
+        earned = sum(worker.view().credits_earned for worker in v.workers.values())
+        assert earned == pytest.approx(view.credits) and earned > 0
+
+
+async def test_a_liar_is_caught_banned_and_its_results_are_redone(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await three_workers(v, third=FunctionExecutor(liar))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(100)))
+        view, lines = await v.finish(coordinator, job)
+        assert view.state is JobState.DONE and view.liars == [v.peer("c")]
+        assert [line.result for line in lines] == [item * item for item in range(100)]
+        assert list(v.journal.bans()) == [v.peer("c")]
+        again, _ = await v.finish(coordinator, coordinator.submit(request(range(10))))
+        assert v.peer("c") not in [worker.peer for worker in again.workers]
+
+
+async def test_audits_catch_a_liar(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await three_workers(v, third=FunctionExecutor(liar))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(200), verify="audit:0.5", local=0))
+        view, lines = await v.finish(coordinator, job)
+        assert view.liars == [v.peer("c")] and view.audits > 0 and view.overhead < 2.0
+        assert [line.result for line in lines] == [item * item for item in range(200)]
+
+
+async def test_a_function_that_raises_fails_its_item_alone(autojump_clock: trio.testing.MockClock) -> None:
+    def picky(item: object) -> object:
+        if item == 7:
+            raise ValueError("not seven")
+        return item
+
+    async with village() as v:
+        for name in "ab":
+            await v.worker(name, FunctionExecutor(picky))
+        coordinator = await v.coordinator(FunctionExecutor(picky))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(20), local=0)))
+        assert (view.state, view.items_done, view.items_failed) == (JobState.DONE, 19, 1)
+        assert lines[7].error == "ValueError: not seven" and lines[7].traceback and lines[7].worker
+        assert not view.liars
+
+
+async def test_an_item_that_never_returns_is_given_up_and_named(autojump_clock: trio.testing.MockClock) -> None:
+    stuck = ExecutionFailure(FailureKind.TIMEOUT, 0, "over 5 s")
+    async with village() as v:
+        for name in "abcd":
+            await v.worker(name, FunctionExecutor(square, failing={13: stuck}))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(40), local=0)))
+        assert (view.items_done, view.items_failed) == (39, 1)
+        assert lines[13].error == "time limit exceeded on 3 peers: over 5 s"
+
+
+async def test_a_worker_that_dies_gives_its_chunks_back_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=1.0))
+        await v.worker("b", FunctionExecutor(square, item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(10), verify="none", local=0))
+        await pass_time(2.5)
+        v.network.kill(v.hosts["b"])
+        view, lines = await v.finish(coordinator, job)
+        assert view.state is JobState.DONE and len(lines) == 10
+        assert view.elapsed_s < 12.0
+
+
+async def test_a_link_cut_without_a_word_costs_seconds(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=1.0))
+        await v.worker("b", FunctionExecutor(square, item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(10), verify="none", local=0))
+        await pass_time(2.5)
+        v.network.cut(v.hosts["coordinator"], v.hosts["b"])
+        view, lines = await v.finish(coordinator, job)
+        assert view.state is JobState.DONE and len(lines) == 10
+        assert view.elapsed_s < 25.0
+
+
+async def test_a_hanging_worker_is_hedged(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=1.0))
+        await v.worker("hang", FunctionExecutor(square, hang=True))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(6), verify="none", local=0)))
+        assert view.state is JobState.DONE and len(lines) == 6
+        assert view.elapsed_s < 20.0
+
+
+async def test_no_worker_says_why_with_the_funnel(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("dear", FunctionExecutor(square), price=99.0)
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(6), local=0)))
+        assert view.state is JobState.FAILED and not lines
+        assert "no worker took the job" in view.message and "price too low" in view.message
+
+
+async def test_the_own_machine_finishes_a_job_alone(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(30), local=2)))
+        assert view.state is JobState.DONE and [line.result for line in lines] == [n * n for n in range(30)]
+        assert view.overhead == 1.0
+
+
+async def test_cancel_keeps_what_was_accepted(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(100), verify="none", local=0))
+        await pass_time(5.5)
+        coordinator.cancel(job)
+        view, lines = await v.finish(coordinator, job)
+        assert view.state is JobState.CANCELLED and 0 < len(lines) < 100
+
+
+async def test_two_jobs_share_a_worker_with_two_slots(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square), slots=2)
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        jobs = [coordinator.submit(request(range(20), verify="none", local=0)) for _ in range(2)]
+        for job in jobs:
+            view, lines = await v.finish(coordinator, job)
+            assert view.state is JobState.DONE and len(lines) == 20
+
+
+async def test_a_bad_request_is_refused_in_words(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        with pytest.raises(LocalError, match="quorum:N"):
+            coordinator.submit(request(range(3), verify="quorum:1"))
+        with pytest.raises(LocalError, match="item 1"):
+            coordinator.submit(request([1, object()]))
+        with pytest.raises(LocalError, match="not known"):
+            coordinator.view("no such job")  # type: ignore[arg-type]
