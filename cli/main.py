@@ -1,0 +1,255 @@
+"""The `peer` command: its options, and where errors become one line and an exit code.
+
+Each command loads what it needs when it is called: asking a running peer must not load the network.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+
+import typer
+
+from cli.console import say
+from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
+from protocol.errors import ParallelPeerError
+
+if TYPE_CHECKING:
+    from peer.control_client import ControlClient
+    from peer.data_folder import DataFolder
+
+DEBUG_VARIABLE = "PEER_DEBUG"
+
+app = typer.Typer(
+    name="peer",
+    help="Parallel Peer: run jobs on other people's machines, with no server, and check the results.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+job_app = typer.Typer(help="Look after the jobs that were submitted here.", no_args_is_help=True)
+app.add_typer(job_app, name="job")
+
+# Typer reads these annotations when the program runs, so `Optional` and not `| None`.
+Data = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--data", metavar="DIR", help="Data folder of the peer. [default: PEER_DATA, or your own]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Job = Annotated[str, typer.Argument(help="The job's id, the beginning of it, or `last`.", metavar="JOB")]
+Bootstrap = Annotated[
+    list[str], typer.Option("--bootstrap", metavar="MULTIADDR", help="A peer to join by; may be repeated.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over results that are already there.")]
+
+
+@app.command()
+def start(
+    listen: Annotated[
+        list[str], typer.Option("--listen", metavar="ADDR", help="Where to listen, as a multiaddr; may be repeated.")
+    ] = [],  # noqa: B006 - Typer copies it
+    bootstrap: Bootstrap = [],  # noqa: B006
+    data: Data = None,
+    slots: Annotated[
+        int | None, typer.Option(min=0, help="Chunks to run at once. [default: all cores but one]")
+    ] = None,
+    price: Annotated[float, typer.Option(min=0, help="Credits per reference-second.")] = 1.0,
+    fault: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Misbehave on purpose: lie:0.3, sleeper:20, crash:0.1, hang:0.1, slow:10."),
+    ] = None,
+    end_with_input: Annotated[bool, typer.Option("--end-with-input", hidden=True)] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a peer; it runs until Ctrl-C or `peer stop`."""
+    from cli.start import StartOptions, run_peer
+
+    options = StartOptions(
+        listen=listen,
+        bootstrap=bootstrap,
+        folder=_folder(data),
+        slots=slots,
+        price=price,
+        fault=fault,
+        end_with_input=end_with_input,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_peer(options))
+
+
+@app.command()
+def submit(
+    runtime: Annotated[str, typer.Argument(help="How the job runs: python.", metavar="RUNTIME")],
+    job_file: Annotated[Path, typer.Argument(help="A file with `def run(item)`.", metavar="JOB_FILE")],
+    inputs: Annotated[Path, typer.Option("--map", metavar="FILE", help="One JSON value per line, one line per item.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("results"),
+    verify: Annotated[str, typer.Option(help="How results are checked: none, quorum:N or audit:RATE.")] = "quorum:2",
+    local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
+    price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
+    item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
+    memory: Annotated[int, typer.Option(metavar="MIB", min=64, help="Most memory for one slot, in MiB.")] = 2048,
+    workers_max: Annotated[int, typer.Option(min=1, max=256, help="Most workers at once.")] = 64,
+    worker_wait: Annotated[float, typer.Option(metavar="S", min=0, help="How long to look for a first worker.")] = 20.0,
+    name: Annotated[str | None, typer.Option(help="What to call the job. [default: the file's name]")] = None,
+    force: Force = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
+    bootstrap: Bootstrap = [],  # noqa: B006
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Run a job on the network: `run(item)` for each line of the inputs."""
+    from cli.submit import SubmitOptions, make_request
+    from cli.submit import submit as submit_job
+
+    options = SubmitOptions(
+        job_file=job_file,
+        inputs=inputs,
+        out=out,
+        force=force,
+        detach=detach,
+        as_json=as_json,
+        folder=_folder(data),
+        bootstrap=bootstrap,
+    )
+    request = make_request(
+        runtime=runtime,
+        name=name or job_file.stem,
+        verify=verify,
+        local=local,
+        price_max=price_max,
+        item_timeout_s=item_timeout,
+        memory_mib=memory,
+        workers_max=workers_max,
+        worker_wait_s=worker_wait,
+    )
+    raise typer.Exit(submit_job(options, request))
+
+
+@app.command()
+def status(data: Data = None, as_json: Json = False) -> None:
+    """Show the peer that runs here."""
+    from cli import ask
+
+    ask.show_status(_client(data), as_json=as_json)
+
+
+@app.command()
+def peers(data: Data = None, as_json: Json = False) -> None:
+    """Show the peers that the directory knows: capabilities, prices, reachability."""
+    from cli import ask
+
+    ask.show_peers(_client(data), as_json=as_json)
+
+
+@app.command()
+def stop(data: Data = None, as_json: Json = False) -> None:
+    """Stop the peer that runs here."""
+    from cli import ask
+
+    ask.stop_peer(_client(data), _folder(data), as_json=as_json)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with logs and results.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Four peers on this machine, one of which lies, search hyper-parameters on handwritten digits."""
+    from cli.demo.show import run_demo
+
+    raise typer.Exit(run_demo(keep=keep, as_json=as_json))
+
+
+@job_app.command("list")
+def job_list(data: Data = None, as_json: Json = False) -> None:
+    """List the jobs of this peer, the newest first."""
+    from cli import jobs
+
+    jobs.list_jobs(_client(data), as_json=as_json)
+
+
+@job_app.command("show")
+def job_show(job: Job, data: Data = None, as_json: Json = False) -> None:
+    """Show one job: its funnel, workers, checks and story."""
+    from cli import jobs
+
+    jobs.show_job(_client(data), job, as_json=as_json)
+
+
+@job_app.command("logs")
+def job_logs(
+    job: Job,
+    chunk: Annotated[int | None, typer.Option(min=0, help="Only what this chunk printed.")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the job's code printed on the workers."""
+    from cli import jobs
+
+    jobs.show_logs(_client(data), job, chunk, as_json=as_json)
+
+
+@job_app.command("cancel")
+def job_cancel(job: Job, data: Data = None, as_json: Json = False) -> None:
+    """Cancel a running job; what is finished is kept."""
+    from cli import jobs
+
+    jobs.cancel_job(_client(data), job, as_json=as_json)
+
+
+@job_app.command("results")
+def job_results(
+    job: Job,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="Folder for the results. [default: print them]"),
+    ] = None,
+    force: Force = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch the results of a job, those so far when it still runs."""
+    from cli import jobs
+
+    jobs.fetch_results(_client(data), job, out, force=force, as_json=as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process; every error is one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 shows a question mark instead of ending in a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        app(args=arguments)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except WrongUse as error:
+        _complain(error)
+        sys.exit(WRONG_USE)
+    except ParallelPeerError as error:
+        _complain(error)
+        sys.exit(FAILED)
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: no user sees a traceback
+        _complain(error, f"internal error: {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
+        sys.exit(FAILED)
+    sys.exit(0)
+
+
+def _complain(error: BaseException, text: str | None = None) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    say(f"peer: {text or error}")
+
+
+def _folder(data: Path | None) -> "DataFolder":
+    from peer.data_folder import DataFolder, default_data_folder
+
+    return DataFolder(data if data is not None else default_data_folder())
+
+
+def _client(data: Path | None) -> "ControlClient":
+    from peer.control_client import ControlClient
+
+    return ControlClient(_folder(data).socket())

@@ -1,0 +1,162 @@
+"""The tables that the `peer` command prints. What is shown comes from `peer/views.py` and nowhere else."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import clean
+from cli.text import MARK, count, fault_mark, funnel_line, seconds, short_peer, size, with_names, worker_name
+from peer.views import JobState, JobView, PeerView, StatusView, WorkerView
+
+_STATE_STYLE = {
+    JobState.DONE: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "yellow",
+    JobState.INTERRUPTED: "yellow",
+}
+
+
+def status_table(status: StatusView) -> RenderableType:
+    """One peer."""
+    table = _pairs()
+    table.add_row("peer", status.peer)
+    if status.fault:
+        table.add_row("", Text(fault_mark(status.fault), "bold yellow"))
+    table.add_row("running", f"{seconds(status.uptime_s)}, process {status.pid}, version {status.version}")
+    table.add_row("data folder", status.data_folder)
+    table.add_row("listens at", "\n".join(status.addresses) or "nowhere; others cannot reach this peer")
+    table.add_row("network", f"{count(status.connected, 'peer')} connected, {status.dht_contacts} known, "
+                  f"{count(status.records, 'directory record')} kept for others")  # fmt: skip
+    table.add_row("offers", f"{', '.join(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
+    table.add_row("slots", f"{status.slots_busy} of {status.slots} busy, {count(status.leases, 'lease')}")
+    table.add_row("price", f"{status.price:g} credits per reference-second, speed {status.speed:.2f}")
+    table.add_row("work done", f"{count(status.chunks_run, 'chunk')}, {status.credits_earned:.2f} credits earned")
+    table.add_row("own jobs", f"{status.jobs_running} running")
+    if status.bootstrap:
+        table.add_row("to join it", "\n".join(f"--bootstrap {address}" for address in status.bootstrap))
+    return table
+
+
+def peers_table(peers: Sequence[PeerView]) -> RenderableType:
+    """What the directory knows."""
+    if not peers:
+        return Text("No other peer is known. Start one with --bootstrap, as `peer status` of this one shows.")
+    table = Table("peer", "reachable", "runtimes", "sandbox", "slots", "price", "speed", "memory", "address", box=None)
+    for one in peers:
+        table.add_row(
+            short_peer(one.peer),
+            _reachability(one),
+            clean(", ".join(one.runtimes)) or "-",
+            clean(one.sandbox) or "-",
+            str(one.slots),
+            f"{one.price:g}",
+            f"{one.speed:.2f}",
+            size(one.memory_bytes),
+            clean(one.addresses[0]) if one.addresses else "-",
+        )
+        for note in filter(None, (fault_mark(one.fault), f"banned here: {one.banned}" if one.banned else "")):
+            table.add_row("", Text(clean(note), "yellow"))
+    return table
+
+
+def jobs_table(jobs: Sequence[JobView]) -> RenderableType:
+    """The jobs of one peer."""
+    if not jobs:
+        return Text("No jobs yet. Submit one with `peer submit python job.py --map inputs.jsonl`.")
+    table = Table("job", "name", "state", "items", "failed", "time", "submitted", "", box=None)
+    for job in jobs:
+        table.add_row(
+            job.id[:12],
+            clean(job.name),
+            Text(job.state, _STATE_STYLE.get(job.state, "cyan")),
+            f"{job.items_done}/{job.items}",
+            str(job.items_failed),
+            seconds(job.elapsed_s),
+            datetime.fromtimestamp(job.submitted_at_unix_s).strftime("%Y-%m-%d %H:%M:%S"),
+            clean(with_names(job.message, job)),
+        )
+    return table
+
+
+def job_report(job: JobView) -> RenderableType:
+    """One job: what came of it, who worked on it, what was caught."""
+    title = Text(clean(f"{job.name}: {job.state}"))
+    style = _STATE_STYLE.get(job.state, "cyan")
+    parts: list[RenderableType] = [
+        Panel(_job_table(job), title=title, title_align="left", border_style=style, expand=False)
+    ]
+    if job.workers:
+        parts.append(workers_table(job.workers))
+    return Group(*parts)
+
+
+def story(job: JobView) -> RenderableType:
+    """The last lines of a job's story."""
+    return Text("\n".join(f"  {clean(with_names(line, job))}" for line in job.events), "dim")
+
+
+def workers_table(workers: Sequence[WorkerView]) -> RenderableType:
+    """Who worked on a job."""
+    table = Table("worker", "state", box=None)
+    for name in ("slots", "chunks", "items", "computing", "paid", "credits", "audits", "failures", "revoked"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for one in workers:
+        table.add_row(
+            worker_name(one),
+            Text(clean(one.state), "red" if one.state.startswith("banned") else ""),
+            str(one.slots),
+            str(one.chunks_done),
+            str(one.items_done),
+            seconds(one.compute_s),
+            "-" if one.local else f"{one.price:.2f}",
+            "-" if one.local else f"{one.credits:.2f}",
+            str(one.audits),
+            str(one.failures),
+            str(one.revoked),
+            Text(clean(fault_mark(one.fault)), "yellow"),
+        )
+    return table
+
+
+def _job_table(job: JobView) -> Table:
+    table = _pairs()
+    table.add_row("job", job.id)
+    if job.message:
+        table.add_row("", clean(with_names(job.message, job)))
+    failed = f", {job.items_failed:,} failed" if job.items_failed else ""
+    table.add_row("items", f"{job.items_done:,} of {job.items:,} done{failed}")
+    table.add_row("chunks", ", ".join(f"{number} {state}" for state, number in job.chunks.items() if number) or "none")
+    table.add_row("workers", f"{len(job.workers)}: {funnel_line(job.funnel)}")
+    table.add_row("time", f"{seconds(job.elapsed_s)} for {seconds(job.compute_s)} of computing")
+    table.add_row("speed-up", f"{job.speed_up:.2f} times one machine of this kind alone")
+    table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds")
+    table.add_row("verification", f"{job.verify}: {count(job.audits, 'audit')}, {count(job.votes, 'vote')}, "
+                  f"{count(job.mismatches, 'mismatch', 'mismatches')}")  # fmt: skip
+    table.add_row("overhead", f"{job.overhead:.2f} executions per item ({job.executions:,} in all)")
+    if job.liars:
+        caught = ", ".join(short_peer(peer) for peer in job.liars)
+        redone = f"{count(job.revoked, 'chunk')} of theirs thrown away and redone"
+        table.add_row("liars caught", Text(f"{MARK} {count(len(job.liars), 'liar')}: {caught}; {redone}", "bold red"))
+    if job.bytes_sent or job.bytes_received:
+        table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
+    return table
+
+
+def _pairs() -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _reachability(one: PeerView) -> Text:
+    if one.banned:
+        return Text("banned", "red")
+    if one.connected:
+        return Text("connected", "green")
+    return {True: Text("yes", "green"), False: Text("no", "red"), None: Text("not tried")}[one.reachable]

@@ -1,0 +1,224 @@
+"""`peer start`: build the real seam, run the peer, tell its owner what happens."""
+
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+import trio
+
+from cli.console import clean, print_json, say
+from cli.exits import DONE, FAILED, WrongUse
+from cli.text import count, fault_mark
+from peer.addresses import parse_address, parse_bootstrap
+from peer.data_folder import DataFolder
+from peer.execution.executor import SandboxedExecutor
+from peer.identity_store import load_or_create_identity
+from peer.journal import Journal
+from peer.libp2p_host import open_libp2p_host
+from peer.node import BootstrapTried, Joined, Node, NodeEvent, NodeSettings
+from peer.seam import Executor, Seam
+from peer.views import StatusView
+from protocol.errors import LocalError, ParallelPeerError
+from protocol.ids import PeerId
+from protocol.limits import CHUNKS_PER_BATCH_MAX
+from protocol.network import Host
+from protocol.worker_policy import WorkerPolicy
+
+READ_SIZE_BYTES = 4096
+STOP_TIMEOUT_S = 8.0
+MEMORY_SHARE = 0.75
+PORT_NAME = "listen.port"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What the owner said on the command line."""
+
+    listen: Sequence[str]
+    bootstrap: Sequence[str]
+    folder: DataFolder
+    slots: int | None
+    price: float
+    fault: str | None
+    end_with_input: bool
+    as_json: bool
+
+
+def run_peer(options: StartOptions) -> int:
+    """Run a peer until it is told to stop; returns the exit code, raises `ParallelPeerError`."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        bootstrap = [parse_bootstrap(address) for address in options.bootstrap]
+        for address in options.listen:
+            parse_address(address)
+    except LocalError as error:
+        raise WrongUse(str(error)) from error
+    trio.run(_main, options, bootstrap)
+    return DONE
+
+
+async def _main(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]]) -> None:
+    try:
+        async with trio.open_nursery() as nursery:
+            ending = Ending(nursery.cancel_scope.cancel)
+            nursery.start_soon(ending.on_signals)
+            if options.end_with_input:
+                nursery.start_soon(ending.on_end_of_input)
+            options.folder.create()
+            with options.folder.locked():
+                await _run(options, bootstrap, ending)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise _the_cause(group) from group
+
+
+class Ending:
+    """How a running peer is told to end: signals, the end of the input; by force when it does not."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self.end = end
+
+    async def on_signals(self) -> None:
+        """The first signal ends the peer politely, a second one at once."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                break
+            say("stopping (again to end at once)")
+            self.end()
+            with trio.move_on_after(STOP_TIMEOUT_S):
+                async for _ in signals:
+                    break
+        say("ended by force")
+        os._exit(FAILED)
+
+    async def on_end_of_input(self) -> None:
+        """End with the process that started this one."""
+        while True:
+            await trio.lowlevel.wait_readable(sys.stdin.fileno())
+            if not os.read(sys.stdin.fileno(), READ_SIZE_BYTES):
+                self.end()
+                return
+
+
+async def _run(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]], ending: Ending) -> None:
+    entropy = random.SystemRandom()
+    identity = load_or_create_identity(options.folder.key, entropy)
+    voice = Voice(as_json=options.as_json, given=len(bootstrap))
+    with closing(Journal.open(options.folder.journal)) as journal:
+        executor = SandboxedExecutor()
+        async with open_libp2p_host(identity, options.listen or [_usual_place(options.folder)]) as host:
+            _remember_port(options.folder, host)
+            seam = Seam(
+                identity, host, time.time, entropy, _with_fault(executor, options.fault, entropy), options.folder.path
+            )
+            node = Node(seam, _settings(options, bootstrap), options.folder, journal, voice.tell)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(node.run)
+                ending.end = node.stop
+                voice.announce(node.status(), executor.sandbox_report().text)
+
+
+class Voice:
+    """What the owner is told: lines for people, or one JSON document per line for programs; flushed at once."""
+
+    def __init__(self, *, as_json: bool, given: int) -> None:
+        self._as_json = as_json
+        self._given = given
+
+    def announce(self, status: StatusView, sandbox: str) -> None:
+        """The peer runs."""
+        if self._as_json:
+            ready = {"event": "ready", "peer": status.peer, "bootstrap": status.bootstrap, "sandbox": status.sandbox}
+            print_json({**ready, "fault": status.fault, "pid": status.pid, "data": status.data_folder})
+            return
+        self._say(f"peer {status.peer}")
+        if status.fault:
+            self._say(f"  {fault_mark(status.fault)}")
+        self._say(f"  data     {status.data_folder}")
+        without = f"none, so nobody else's code runs here: {sandbox}"
+        self._say(f"  sandbox  {sandbox if status.sandbox else without}")
+        self._say(f"  offers   {count(status.slots, 'slot')} at {status.price:g} credits per reference-second")
+        self._say("  another peer joins with")
+        for address in status.bootstrap:
+            self._say(f"    --bootstrap {address}{_reach(address)}")
+
+    def tell(self, event: NodeEvent) -> None:
+        """How joining goes."""
+        match event:
+            case BootstrapTried(address, reason):
+                if self._as_json:
+                    print_json({"event": "bootstrap", "address": address, "error": reason})
+                elif reason:
+                    say(f"peer: cannot join by {address}: {reason}")
+            case Joined(contacts):
+                if self._as_json:
+                    print_json({"event": "joined", "contacts": contacts})
+                else:
+                    self._say(self._standing(contacts))
+
+    def _standing(self, contacts: int) -> str:
+        if contacts:
+            return f"joined: {count(contacts, 'peer')} known"
+        if self._given:
+            return "none of the given peers answers: standing alone for now, trying them again as long as it runs"
+        return "standing alone until another peer joins"
+
+    def _say(self, text: str) -> None:
+        print(clean(text), flush=True)  # noqa: T201 - the answer of this command, line by line
+
+
+def _settings(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]]) -> NodeSettings:
+    slots = options.slots if options.slots is not None else max(1, (os.cpu_count() or 1) - 1)
+    memory = int(psutil.virtual_memory().total * MEMORY_SHARE)
+    policy = WorkerPolicy(slots=min(slots, CHUNKS_PER_BATCH_MAX), memory_bytes=memory, price=options.price)
+    return NodeSettings(policy=policy, bootstrap=bootstrap, fault=options.fault, version=_version())
+
+
+def _with_fault(executor: Executor, fault: str | None, entropy: random.Random) -> Executor:
+    return executor
+
+
+def _usual_place(folder: DataFolder) -> str:
+    """All interfaces, at the port of last time where it is free: the line that others were given stays right."""
+    try:
+        port = int((folder.path / PORT_NAME).read_text())
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("", port))
+    except (OSError, ValueError, OverflowError):
+        port = 0
+    return f"/ip4/0.0.0.0/tcp/{port}"
+
+
+def _remember_port(folder: DataFolder, host: Host) -> None:
+    if addresses := host.addresses():
+        (folder.path / PORT_NAME).write_text(f"{parse_address(addresses[0]).port}\n")
+
+
+def _reach(address: str) -> str:
+    return "   (from this machine alone)" if "/ip4/127." in address or "/ip6/::1/" in address else ""
+
+
+def _the_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first of our own errors in the group, or the first of all: one sentence for the owner."""
+    ours = group.subgroup(ParallelPeerError)
+    error: BaseException = ours or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _version() -> str:
+    try:
+        return version("parallel-peer")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,184 @@
+"""`peer submit`: check the inputs, find or start a peer, follow the job, write what it gave."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from cli.child import ChildPeer, peer_options
+from cli.console import print_json, say, show
+from cli.exits import DONE, INTERRUPTED, WrongUse
+from cli.inputs import prepare_out, read_items, read_job_file
+from cli.progress import JobProgress, follow
+from cli.results import exit_code, first_failures, write_results
+from peer.control_client import ControlClient, NoPeer
+from peer.data_folder import DataFolder
+from peer.views import JobRequest, JobView
+from protocol.errors import LocalError, ParallelPeerError, Unavailable
+from protocol.limits import MIB
+
+JOIN_TIMEOUT_S = 30.0
+RUNTIMES = ("python",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """What the user said on the command line, besides the job itself."""
+
+    job_file: Path
+    inputs: Path
+    out: Path
+    force: bool
+    detach: bool
+    as_json: bool
+    folder: DataFolder
+    bootstrap: Sequence[str]
+
+
+RequestMaker = Callable[[str, list[object]], JobRequest]
+
+
+def make_request(*, runtime: str, local: str, memory_mib: int, **wanted: str | float | int) -> RequestMaker:
+    """Check the options of a job; what comes back makes the request once code and items are read. Raises `WrongUse`."""
+    if runtime not in RUNTIMES:
+        raise WrongUse(f"no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
+    _check_policy(str(wanted["verify"]))
+    plain = {**wanted, "runtime": runtime, "local": _slots(local), "memory_bytes_max": memory_mib * MIB}
+
+    def make(code: str, items: list[object]) -> JobRequest:
+        return msgspec.convert({**plain, "code": code, "items": items}, JobRequest)
+
+    try:
+        make("", [])
+    except msgspec.ValidationError as error:
+        raise WrongUse(f"an option of the job is out of range: {error}") from error
+    return make
+
+
+def submit(options: SubmitOptions, make: RequestMaker) -> int:
+    """The whole command; returns its exit code."""
+    for address in options.bootstrap:
+        _check_bootstrap(address)
+    request = make(read_job_file(options.job_file), read_items(options.inputs))
+    if not options.detach:
+        prepare_out(options.out, force=options.force)
+    with _terminated_like_interrupted():
+        try:
+            with peer_for_the_job(options) as client:
+                return _run(client, request, options)
+        except KeyboardInterrupt:
+            say("interrupted")
+            return INTERRUPTED
+
+
+@contextmanager
+def peer_for_the_job(options: SubmitOptions) -> Iterator[ControlClient]:
+    """The peer that runs on the folder, or one that is started for the job and ended after it."""
+    client = ControlClient(options.folder.socket())
+    try:
+        client.status()
+    except NoPeer:
+        say(f"no peer runs on {options.folder.path}; starting one for this job")
+    else:
+        if options.bootstrap:
+            say("a peer runs already; --bootstrap is for starting one and is not used")
+        yield client
+        return
+    with ChildPeer(options.folder, *peer_options(bootstrap=options.bootstrap), stays=options.detach) as child:
+        child.wait_for("joined", JOIN_TIMEOUT_S)
+        yield child.client
+        if options.detach:
+            say(f"the peer stays to finish the job (process {child.pid}); `peer stop` ends it")
+
+
+def run_to_the_end(client: ControlClient, job: str, progress: JobProgress) -> JobView:
+    """Follow the job; Ctrl-C cancels it and waits for its last view."""
+    try:
+        return follow(client, job, progress.show)
+    except KeyboardInterrupt:
+        progress.note("cancelling; what is finished is kept (Ctrl-C again to leave at once)")
+        client.cancel(job)
+        return follow(client, job, progress.show)
+
+
+def _run(client: ControlClient, request: JobRequest, options: SubmitOptions) -> int:
+    try:
+        job = client.submit(request)
+    except LocalError as error:
+        raise WrongUse(str(error)) from error
+    if options.detach:
+        _say_detached(job, options)
+        return DONE
+    try:
+        with JobProgress(request.name) as progress:
+            last = run_to_the_end(client, job, progress)
+    except Unavailable as error:
+        raise LocalError(
+            f"{error}; the job {job[:12]} stays in its journal: `peer start`, then `peer job show`"
+        ) from error
+    write_results(options.out, last, client.result_lines(job))
+    _report(last, options)
+    return exit_code(last)
+
+
+def _say_detached(job: str, options: SubmitOptions) -> None:
+    if options.as_json:
+        print_json({"job": job})
+        return
+    out = f"--out {options.out}"
+    print(job)  # noqa: T201 - the id alone, for scripts
+    say(f"follow it with `peer job show {job[:12]}`, fetch its results with `peer job results {job[:12]} {out}`")
+
+
+def _report(job: JobView, options: SubmitOptions) -> None:
+    if options.as_json:
+        print_json({"out": str(options.out), "job": job})
+        return
+    from cli.show import job_report
+
+    show(job_report(job))
+    for line in first_failures(options.out):
+        say(line)
+    say(f"results in {options.out / 'results.jsonl'}, report in {options.out / 'report.json'}")
+
+
+def _slots(local: str) -> int:
+    if local == "off":
+        return 0
+    if not local.isascii() or not local.isdigit():
+        raise WrongUse(f"--local takes a number of slots or `off`, not {local!r}")
+    return int(local)
+
+
+def _check_bootstrap(address: str) -> None:
+    from peer.addresses import parse_bootstrap
+
+    try:
+        parse_bootstrap(address)
+    except ParallelPeerError as error:
+        raise WrongUse(str(error)) from error
+
+
+def _check_policy(text: str) -> None:
+    from protocol.verification import parse_policy
+
+    try:
+        parse_policy(text)
+    except LocalError as error:
+        raise WrongUse(f"--verify: {error}") from error
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
