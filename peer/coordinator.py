@@ -1,7 +1,7 @@
 """The coordinator of this peer: takes jobs, runs each in a task of its own, answers questions about them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,6 +54,7 @@ class Coordinator:
         self._directory = directory
         self._journal = journal
         self._runners: dict[JobId, JobRunner] = {}
+        self._unsaved: set[JobId] = set()
         self._versions: dict[JobId, int] = {}
         self._changed: dict[JobId, trio.Event] = {}
         self._nursery: trio.Nursery | None = None
@@ -72,15 +73,16 @@ class Coordinator:
 
     def submit(self, request: JobRequest) -> JobId:
         """Start a job. Raises `LocalError` when the request is wrong or too many jobs run."""
-        job, runner = self._prepare(request, sink=None, open_ended=False)
+        job, runner = self._prepare(request, None, self._save_end, open_ended=False)
         self._journal.add_job(runner.view(), request)
-        self._start(job, runner, save=True)
+        self._start(job, runner)
         return job
 
-    def open_session(self, request: JobRequest, sink: ResultSink) -> JobRunner:
+    def open_session(self, request: JobRequest, sink: ResultSink, on_end: Callable[[], None]) -> JobRunner:
         """A job that takes items one by one while its workers stay warm; `sink` gets the results."""
-        job, runner = self._prepare(request, sink=sink, open_ended=True)
-        self._start(job, runner, save=False)
+        request = msgspec.structs.replace(request, items=[])
+        job, runner = self._prepare(request, sink, lambda _: on_end(), open_ended=True)
+        self._start(job, runner)
         return runner
 
     def cancel(self, job: JobId) -> None:
@@ -90,7 +92,9 @@ class Coordinator:
         else:
             self.view(job)
 
-    def _prepare(self, request: JobRequest, *, sink: ResultSink | None, open_ended: bool) -> tuple[JobId, JobRunner]:
+    def _prepare(
+        self, request: JobRequest, sink: ResultSink | None, on_end: Callable[[JobId], None], *, open_ended: bool
+    ) -> tuple[JobId, JobRunner]:
         if self._nursery is None:
             raise LocalError("this peer is stopping and takes no more jobs")
         if len(self._runners) >= JOBS_RUNNING_MAX:
@@ -105,6 +109,7 @@ class Coordinator:
             banned=self._journal.bans,
             add_receipt=self._keep_receipt,
             on_change=lambda: self._note_change(job),
+            on_end=lambda: on_end(job),
         )
         return job, JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended)
 
@@ -112,33 +117,35 @@ class Coordinator:
         data = encoding.encode(to_plain(receipt))
         self._journal.add_receipt(data, given=True, peer=receipt.worker, job=receipt.job, credits=receipt.credits)
 
-    def _start(self, job: JobId, runner: JobRunner, *, save: bool) -> None:
+    def _start(self, job: JobId, runner: JobRunner) -> None:
         assert self._nursery is not None
         self._runners[job] = runner
         self._versions.setdefault(job, 1)
         self._changed.setdefault(job, trio.Event())
-        self._nursery.start_soon(self._supervise, job, runner, save)
+        self._nursery.start_soon(self._supervise, job, runner)
 
-    async def _supervise(self, job: JobId, runner: JobRunner, save: bool) -> None:
-        """A failure inside one job ends that job alone."""
+    async def _supervise(self, job: JobId, runner: JobRunner) -> None:
+        """The job's task; a job that is cut off with its peer is kept as interrupted."""
         try:
             await runner.run()
         finally:
-            view = runner.view()
-            if not runner.finished:
-                view = msgspec.structs.replace(view, state=JobState.INTERRUPTED, message="this peer was stopped")
-            self._retire(job, view, save)
+            if not runner.finished and self._journal.job(job) is not None:
+                stopped = "this peer was stopped"
+                self._save(job, msgspec.structs.replace(runner.view(), state=JobState.INTERRUPTED, message=stopped))
+            if job not in self._unsaved:
+                del self._runners[job]
+            self._note_change(job)
 
-    def _retire(self, job: JobId, view: JobView, save: bool) -> None:
+    def _save_end(self, job: JobId) -> None:
+        self._save(job, self._runners[job].view())
+
+    def _save(self, job: JobId, view: JobView) -> None:
+        """A job that cannot be saved stays in memory, so that its end can still be seen."""
         try:
-            if save:
-                self._journal.save_job(view)
-                self._runners.pop(job, None)
+            self._journal.save_job(view)
         except LocalError as error:
+            self._unsaved.add(job)
             log.error("job %s ended but could not be saved: %s", job, error)
-        if not save:
-            self._runners.pop(job, None)
-        self._note_change(job)
 
     # Questions.
 

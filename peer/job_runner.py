@@ -76,6 +76,7 @@ class JobBooks:
     banned: Callable[[], dict[str, str]]
     add_receipt: Callable[[Receipt], None]
     on_change: Callable[[], None]
+    on_end: Callable[[], None]
 
 
 class JobRunner:
@@ -248,6 +249,7 @@ class JobRunner:
         self._state, self._message = state, message
         self._ended_at = trio.current_time()
         self._finished.set()
+        self._books.on_end()
 
     # Answers.
 
@@ -287,6 +289,10 @@ class JobRunner:
         self._books.on_change()
 
     # What people see.
+
+    async def wait_finished(self) -> None:
+        """Until the job has ended."""
+        await self._finished.wait()
 
     @property
     def finished(self) -> bool:

@@ -101,6 +101,7 @@ class WorkerLink:
         self._assigned: dict[ChunkId, Piece] = {}
         self._cancelled: dict[ChunkId, Piece] = {}
         self._drained = trio.Event()
+        self._ended = trio.Event()
         self._outgoing_send, self._outgoing = trio.open_memory_channel[Message](MESSAGES_QUEUED_MAX)
 
     @property
@@ -147,7 +148,10 @@ class WorkerLink:
         self.send(CancelChunks(lease=self.lease, chunks=tuple(chunks)))
 
     async def finish(self, *messages: Message) -> None:
-        """Send the last words, then end the stream in an orderly way; bounded in time."""
+        """Send the last words, end the stream in an orderly way, wait for the other end; bounded in time.
+
+        A reset at once would overtake the last words: what is under way may be thrown away by it.
+        """
         with trio.move_on_after(REQUEST_TIMEOUT_S):
             try:
                 for message in messages:
@@ -155,6 +159,7 @@ class WorkerLink:
                 self._outgoing_send.close()
                 await self._drained.wait()
                 await self._stream.close()
+                await self._ended.wait()
             except (Unavailable, trio.ClosedResourceError, trio.BrokenResourceError):
                 return
 
@@ -173,6 +178,7 @@ class WorkerLink:
                     problem = error
                 nursery.cancel_scope.cancel()
         finally:
+            self._ended.set()
             with trio.CancelScope(shield=True):
                 await self._stream.reset()
         raise problem

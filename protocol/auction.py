@@ -144,7 +144,8 @@ class AuctionMachine:
     def left(self, peer: PeerId, reason: str, now: float, *, for_good: bool = False) -> tuple[AuctionEffect, ...]:
         """A bidder or a worker is gone; `for_good` when it was caught."""
         candidate = self.candidates[peer]
-        self._rest(candidate, CandidateState.LEFT, reason, now)
+        if candidate.state in (CandidateState.CALLED, CandidateState.BID, CandidateState.AWARDED):
+            self._rest(candidate, CandidateState.LEFT, reason, now)
         if for_good:
             candidate.again_at = float("inf")
         return (*self._call_more(now), *self._close_when_due(now))
