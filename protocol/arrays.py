@@ -78,7 +78,7 @@ def array_hook(tag: cbor2.CBORTag, _immutable: bool) -> object:
 def _shaped(value: object) -> TypedArray:
     match value:
         case [[*shape], TypedArray() as flat] if len(shape) <= DIMENSIONS_MAX:
-            lengths = tuple(length for length in shape if isinstance(length, int) and length >= 0)
+            lengths = tuple(length for length in shape if type(length) is int and length >= 0)
             if len(lengths) == len(shape) and math.prod(lengths) == flat.shape[0]:
                 return TypedArray(flat.dtype, lengths, flat.data)
     raise BadFrame("an array whose shape and data do not agree")

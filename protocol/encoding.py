@@ -6,6 +6,7 @@ structures, dates or regular expressions, which no message needs.
 """
 
 import io
+import re
 from collections.abc import Callable
 from typing import NoReturn, cast
 
@@ -16,6 +17,8 @@ from protocol.errors import BadFrame, LocalError
 NESTING_DEPTH_MAX = 64
 # The tags for which cbor2 has decoders of its own, less 2 and 3 (big integers).
 _TAGS_REFUSED = (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
+# First bytes of the simple values other than false, true and null, and of `undefined`.
+_ODD_SIMPLE_VALUES = re.compile(rb"[\xe0-\xf3\xf7\xf8]")
 
 
 def _refuse(*_: object) -> NoReturn:
@@ -29,7 +32,7 @@ def encode(value: object) -> bytes:
     """Canonical CBOR of plain data; raises `LocalError` for anything else."""
     try:
         return cbor2.dumps(value, canonical=True)
-    except (cbor2.CBOREncodeError, RecursionError) as error:
+    except (cbor2.CBOREncodeError, UnicodeEncodeError, RecursionError) as error:
         raise LocalError(f"cannot be encoded as data: {error}") from error
 
 
@@ -50,9 +53,24 @@ def decode(data: bytes, tag_hook: Callable[..., object] = _refuse) -> object:
     try:
         value = decoder.decode()
     except (cbor2.CBORError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise BadFrame(f"not valid CBOR: {error}") from error
+        raise BadFrame(f"not valid CBOR: {str(error)[:200]}") from error
     _refuse_trailing_bytes(decoder)
+    if _ODD_SIMPLE_VALUES.search(data):
+        _refuse_simple_values(value)
     return cast(object, value)
+
+
+def _refuse_simple_values(value: object) -> None:
+    """No data has these, and nothing after this can show them. The bytes may belong to text or numbers as well."""
+    left = [value]
+    while left:
+        match left.pop():
+            case dict() as found:
+                left.extend(found.values())
+            case list() as found:
+                left.extend(found)
+            case found if found is cbor2.undefined or isinstance(found, cbor2.CBORSimpleValue):
+                raise BadFrame("CBOR simple value that is not allowed here")
 
 
 def _refuse_trailing_bytes(decoder: cbor2.CBORDecoder) -> None:

@@ -45,7 +45,11 @@ def public_key_of(peer_id: PeerId) -> bytes:
         raise BadRecord(f"not a peer id: {peer_id!r}") from error
     if len(raw) != len(_ED25519_PREFIX) + 32 or not raw.startswith(_ED25519_PREFIX):
         raise BadRecord(f"not the peer id of an Ed25519 key: {peer_id!r}")
-    return bytes(raw[len(_ED25519_PREFIX) :])
+    key = bytes(raw[len(_ED25519_PREFIX) :])
+    if peer_id_from_public_key(key) != peer_id:
+        # base58 overlooks space at the end: one key would have many ids, and a choice of Kademlia ids.
+        raise BadRecord(f"not the one way to write a peer id: {peer_id!r}")
+    return key
 
 
 def node_id_of(peer_id: PeerId) -> NodeId:

@@ -47,6 +47,7 @@ class MessageCodec(Generic[MessageT]):
     """Encodes and decodes the messages of one protocol, given as its types."""
 
     def __init__(self, *types: type[MessageT]) -> None:
+        self.types = types
         self._union = types[0]
         for other in types[1:]:
             self._union = self._union | other  # type: ignore[assignment]
@@ -59,8 +60,12 @@ class MessageCodec(Generic[MessageT]):
     def decode(self, payload: bytes) -> MessageT:
         """The typed message; raises `UnknownMessage` or `BadFrame`."""
         value = encoding.decode(payload)
-        if isinstance(value, dict) and value.get("type") not in self._names:
-            raise UnknownMessage(f"unknown message type {str(value.get('type'))[:64]!r}")
+        if not isinstance(value, dict):
+            raise BadFrame(f"a message must be a map, not a {type(value).__name__}")
+        name = value.get("type")
+        if not isinstance(name, str) or name not in self._names:
+            shown = repr(name[:64]) if isinstance(name, str) else f"of {type(name).__name__}"
+            raise UnknownMessage(f"unknown message type {shown}")
         return from_plain(value, self._union)
 
 

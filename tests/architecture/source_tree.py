@@ -77,6 +77,7 @@ def imports(source: Source) -> Iterator[Import]:
             yield from (Import(node, base, alias.name) for alias in node.names)
 
 
+@cache
 def aliases(source: Source) -> dict[str, str]:
     """Local name -> dotted name, for all that is imported."""
     found: dict[str, str] = {}
