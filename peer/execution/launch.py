@@ -26,7 +26,7 @@ from peer.execution.limits import (
     SANDBOX_UIDS_PER_PEER,
 )
 from peer.execution.process import Ends, SandboxProcess
-from peer.execution.sandbox import BubblewrapFiles, bubblewrap_arguments, find_bubblewrap, is_root, users_file
+from peer.execution.sandbox import BubblewrapFiles, bubblewrap_arguments, can_become_anyone, find_bubblewrap, users_file
 from peer.execution.seccomp import filter_program
 from protocol import encoding
 from protocol.bodies import Manifest
@@ -66,24 +66,27 @@ class Launcher:
         self._bubblewrap = find_bubblewrap()
         self._filter = filter_program()
         self.interpreter: Interpreter = this_interpreter()
-        self._root = is_root()
+        self._root = can_become_anyone()
         self._numbers = count()
 
     def start(self, job: JobCode) -> SandboxProcess:
         """A process that enters its cage and loads the job; raises `LocalError` when none can be started."""
         uid = self._next_uid()
-        with ExitStack() as theirs:
+        with ExitStack() as theirs, ExitStack() as ours:
             try:
-                return self._start(theirs, uid, self._settings(job, uid))
+                process = self._start(theirs, ours, uid, self._settings(job, uid))
             except OSError as error:
                 raise LocalError(f"cannot start a sandbox: {error}") from error
+            ours.pop_all()
+            return process
 
-    def _start(self, theirs: ExitStack, uid: int, settings: bytes) -> SandboxProcess:
+    def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, settings: bytes) -> SandboxProcess:
         channel, their_channel = socket.socketpair()
+        ours.callback(channel.close)
         theirs.callback(their_channel.close)
-        output, their_output = _pipe(theirs)
-        info, their_info = _pipe(theirs)
-        progress = _progress_file()
+        output, their_output = _pipe(theirs, ours)
+        info, their_info = _pipe(theirs, ours)
+        progress = _progress_file(ours)
         files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
         arguments = bubblewrap_arguments(self.interpreter, files, root=self._root)
         arguments_fd = _memory_file(theirs, b"".join(one.encode() + b"\0" for one in arguments))
@@ -134,10 +137,11 @@ def _limits(job: JobCode) -> dict[str, int]:
     }
 
 
-def _pipe(theirs: ExitStack) -> tuple[int, int]:
+def _pipe(theirs: ExitStack, ours: ExitStack) -> tuple[int, int]:
     import fcntl
 
     reading, writing = os.pipe()
+    ours.callback(os.close, reading)
     theirs.callback(os.close, writing)
     with suppress(OSError):  # this user has many pipes already: a smaller one serves
         fcntl.fcntl(writing, _F_SETPIPE_SZ, LOG_READ_BYTES_MAX)
@@ -153,11 +157,12 @@ def _memory_file(theirs: ExitStack, data: bytes) -> int:
     return fd
 
 
-def _progress_file() -> int:
+def _progress_file(ours: ExitStack) -> int:
     """Shared with the sandbox, so sealed: it can neither be made to grow nor be cut away under a reader."""
     import fcntl
 
     fd = os.memfd_create("progress", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    ours.callback(os.close, fd)
     os.ftruncate(fd, os.sysconf("SC_PAGESIZE"))
     fcntl.fcntl(fd, _F_ADD_SEALS, _SEAL_SIZE)
     return fd

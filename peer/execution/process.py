@@ -5,8 +5,8 @@ its own. Killing hits the first process of the sandbox's process namespace: the 
 with it, before the one outside that waits for it can end. So once `reap` returns, nothing is left.
 """
 
-import json
 import os
+import re
 import select
 import signal
 import socket
@@ -45,6 +45,7 @@ class SandboxProcess:
         self._ends = ends
         self._decoder = FrameDecoder(reply_bytes_max)
         self._pidfd = os.pidfd_open(popen.pid)
+        self._info = b""
         self._first: int | None = None
         self._outgoing = memoryview(b"")
         self.output = Output(ends.output_fd)
@@ -179,8 +180,10 @@ class SandboxProcess:
     def _first_pid(self) -> int | None:
         """The first process inside, told by bubblewrap once it has made the namespaces."""
         if self._first is None:
-            with suppress(BlockingIOError, ValueError, KeyError):
-                self._first = int(json.loads(os.read(self._ends.info_fd, 4096))["child-pid"])
+            with suppress(BlockingIOError):
+                self._info += os.read(self._ends.info_fd, 4096)
+            told = re.search(rb'"child-pid":\s*(\d+)', self._info)  # the JSON comes in pieces, this one first
+            self._first = int(told[1]) if told else None
         return self._first if self._first is not None and self._is_ours(self._first) else None
 
     def _is_ours(self, pid: int) -> bool:

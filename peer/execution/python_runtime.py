@@ -26,6 +26,9 @@ from protocol.outcomes import decode_outcomes
 PYTHON_RUNTIME = "python"
 
 
+_FORGED = "the job wrote to the runner's own channel"
+
+
 class _Failed(Exception):
     """An exchange with the runner that ended without an answer; the process is of no more use."""
 
@@ -77,6 +80,8 @@ class PythonRunner:
         try:
             if not self._is_loaded:
                 await self._load(process)
+            if _next_message(process) is not None:
+                raise _Failed(FailureKind.CRASHED, _FORGED)
             watch.started_at = started_at = trio.current_time()
             process.send(frame(payload, CHUNK_INPUT_BYTES_MAX))
             answer = await self._answer(process, watch)
@@ -108,7 +113,7 @@ class PythonRunner:
         except _Failed as failed:
             raise _Failed(failed.kind, f"while the job file was loaded: {failed.detail}", 0) from failed
         if caged != ["caged"] or loaded != ["loaded"]:
-            raise _Failed(FailureKind.CRASHED, "the job wrote to the runner's own channel", 0)
+            raise _Failed(FailureKind.CRASHED, _FORGED, 0)
         self._is_loaded = True
 
     async def _answer(self, process: SandboxProcess, watch: ItemWatch) -> object:
@@ -152,7 +157,8 @@ class PythonRunner:
         if process.has_leftovers():
             # What a chunk has started ends with it: between chunks nobody watches.
             await self.aclose()
-            self.start()
+            with suppress(LocalError):  # then the next chunk tries again and says it
+                self.start()
         return Execution(result.data, result.compute_s, log)
 
 
@@ -171,7 +177,7 @@ def _next_message(process: SandboxProcess) -> object:
         payload = process.next_frame()
         return None if payload is None else encoding.decode(payload)
     except RemoteError as error:
-        raise _Failed(FailureKind.CRASHED, f"the job wrote to the runner's own channel: {error}") from error
+        raise _Failed(FailureKind.CRASHED, f"{_FORGED}: {error}") from error
 
 
 def _result(answer: object, count: int, compute_s: float) -> Execution | ExecutionFailure:
@@ -186,7 +192,7 @@ def _result(answer: object, count: int, compute_s: float) -> Execution | Executi
             count, 1
         ):
             return ExecutionFailure(FailureKind[kind], item, detail)
-    raise _Failed(FailureKind.CRASHED, "the job wrote to the runner's own channel")
+    raise _Failed(FailureKind.CRASHED, _FORGED)
 
 
 async def _how_it_ended(process: SandboxProcess) -> str:

@@ -14,6 +14,7 @@ from protocol import encoding
 
 # Less than the decoder's limit: the outcome and the list of outcomes are around it, and arrays nest by three.
 DEPTH_MAX = encoding.NESTING_DEPTH_MAX - 8
+LIST_HEAD_BYTES_MAX = 9
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 _KEYS = frozenset((str, int))
 
@@ -37,6 +38,17 @@ def decode_items(payload: bytes) -> list[object]:
 def encode_item(item: object) -> bytes:
     """Canonical CBOR of an item, which came as such."""
     return _dump(item)
+
+
+def join_outcomes(outcomes: list[bytes]) -> bytes:
+    """Canonical CBOR of the list of outcomes that are encoded already (RFC 8949, section 3)."""
+    length = len(outcomes)
+    if length < 24:
+        head = bytes([0x80 | length])
+    else:
+        width = next(exponent for exponent in range(4) if length < 1 << (8 << exponent))
+        head = bytes([0x98 + width]) + length.to_bytes(1 << width, "big")
+    return head + b"".join(outcomes)
 
 
 def _dump(value: object) -> bytes:

