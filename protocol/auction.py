@@ -5,6 +5,7 @@ When all have answered, or the window is over, the best bids win and the others 
 later, and those that were busy or out of reach, are called again while work remains.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from protocol.limits import BID_WINDOW_S, BIDS_PER_CALL_MAX, CALLS_CONCURRENT_MA
 from protocol.messages.job import Bid, RefusalReason
 from protocol.scoring import Terms, clearing_price, score
 
-RECALL_S = 10.0
-"""How long a peer that refused, lost, left or could not be reached is left alone."""
+RECALL_S_MIN = 0.25
+RECALL_S_MAX = 10.0
+"""A peer that refused, lost, left or could not be reached is left alone for so long: doubling each time."""
 
 FINAL_REFUSALS = frozenset(
     {
@@ -42,6 +44,9 @@ class CandidateState(StrEnum):
     OUTBID = "outbid"
     AWARDED = "awarded"
     LEFT = "left"
+
+
+_RESTING = (CandidateState.REFUSED, CandidateState.UNREACHABLE, CandidateState.OUTBID, CandidateState.LEFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Candidate:
     ever_bid: bool = False
     ever_awarded: bool = False
     again_at: float = 0.0
+    rests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +161,17 @@ class AuctionMachine:
         return (*self._call_more(now), *self._close_when_due(now))
 
     def next_deadline(self) -> float | None:
-        """When to tick at the latest."""
-        return self._window_ends
+        """When to tick at the latest: the end of the round, or the next peer to call again."""
+        moments = [] if self._window_ends is None else [self._window_ends]
+        if self._places_left():
+            moments += [one.again_at for one in self._in(*_RESTING)]
+        soonest = min(moments, default=math.inf)
+        return None if soonest == math.inf else soonest
 
     def _rest(self, candidate: Candidate, state: CandidateState, reason: str, now: float) -> None:
         candidate.state, candidate.reason, candidate.bid = state, reason, None
-        candidate.again_at = now + RECALL_S
+        candidate.again_at = now + min(RECALL_S_MAX, RECALL_S_MIN * 2**candidate.rests)
+        candidate.rests = min(candidate.rests + 1, 16)
 
     def _in(self, *states: CandidateState) -> list[Candidate]:
         return [one for one in self.candidates.values() if one.state in states]
@@ -182,13 +193,7 @@ class AuctionMachine:
         return tuple(CallPeer(candidate.record) for candidate in ready)
 
     def _may_be_called(self, one: Candidate, now: float) -> bool:
-        resting = one.state in (
-            CandidateState.REFUSED,
-            CandidateState.UNREACHABLE,
-            CandidateState.OUTBID,
-            CandidateState.LEFT,
-        )
-        return one.state is CandidateState.FOUND or (resting and now >= one.again_at)
+        return one.state is CandidateState.FOUND or (one.state in _RESTING and now >= one.again_at)
 
     # The end of a round.
 
@@ -205,7 +210,7 @@ class AuctionMachine:
         losing = self._score(losers[0]) if losers else None
         for one, slots in winners:
             assert one.bid is not None
-            one.state, one.ever_awarded = CandidateState.AWARDED, True
+            one.state, one.ever_awarded, one.rests = CandidateState.AWARDED, True, 0
             price = clearing_price(self._terms(one), losing, self.rules.price_max)
             yield AwardBid(one.record.peer, one.bid, price, slots)
         for one in losers:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.auction import RECALL_S, AuctionMachine, AuctionRules, AwardBid, CallPeer, CandidateState, DeclineBid
+from protocol.auction import RECALL_S_MIN, AuctionMachine, AuctionRules, AwardBid, CallPeer, CandidateState, DeclineBid
 from protocol.capability import Capability
 from protocol.ids import BidId, PeerId
 from protocol.limits import BID_WINDOW_S, CALLS_CONCURRENT_MAX
@@ -62,8 +62,9 @@ def test_policy_is_final_and_capacity_is_asked_again() -> None:
     auction.refused(PeerId("busy"), RefusalReason.NO_FREE_SLOT, 0.1)
     auction.refused(PeerId("never"), RefusalReason.NOT_ACCEPTED, 0.1)
     assert auction.refusals() == {"no free slot": 1, "coordinator not accepted": 1}
-    assert auction.tick(1.0) == ()
-    assert auction.tick(0.1 + RECALL_S) == (CallPeer(record("busy")),)
+    assert auction.tick(0.2) == ()
+    assert auction.next_deadline() == 0.1 + RECALL_S_MIN
+    assert auction.tick(0.1 + RECALL_S_MIN) == (CallPeer(record("busy")),)
 
 
 def test_a_worker_that_left_is_called_again_but_not_a_liar() -> None:
@@ -73,7 +74,7 @@ def test_a_worker_that_left_is_called_again_but_not_a_liar() -> None:
     auction.bid_received(PeerId("liar"), bid(1.0), 0.1)
     auction.left(PeerId("a"), "gone", 1.0)
     auction.left(PeerId("liar"), "caught lying", 1.0, for_good=True)
-    assert auction.tick(1.0 + RECALL_S) == (CallPeer(record("a")),)
+    assert auction.tick(1.0 + RECALL_S_MIN) == (CallPeer(record("a")),)
 
 
 def test_calls_are_bounded() -> None:
