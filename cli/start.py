@@ -21,6 +21,8 @@ from cli.text import count, fault_mark
 from peer.addresses import parse_address, parse_bootstrap
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.reference import measure_speed
+from peer.faults import Fault, FaultyExecutor, parse_fault
 from peer.identity_store import load_or_create_identity
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
@@ -37,6 +39,8 @@ READ_SIZE_BYTES = 4096
 STOP_TIMEOUT_S = 8.0
 MEMORY_SHARE = 0.75
 PORT_NAME = "listen.port"
+
+Bootstrap = Sequence[tuple[PeerId, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +61,17 @@ def run_peer(options: StartOptions) -> int:
     """Run a peer until it is told to stop; returns the exit code, raises `ParallelPeerError`."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        fault = parse_fault(options.fault) if options.fault else None
         bootstrap = [parse_bootstrap(address) for address in options.bootstrap]
         for address in options.listen:
             parse_address(address)
     except LocalError as error:
         raise WrongUse(str(error)) from error
-    trio.run(_main, options, bootstrap)
+    trio.run(_main, options, bootstrap, fault)
     return DONE
 
 
-async def _main(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]]) -> None:
+async def _main(options: StartOptions, bootstrap: Bootstrap, fault: Fault | None) -> None:
     try:
         async with trio.open_nursery() as nursery:
             ending = Ending(nursery.cancel_scope.cancel)
@@ -75,7 +80,7 @@ async def _main(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]]) 
                 nursery.start_soon(ending.on_end_of_input)
             options.folder.create()
             with options.folder.locked():
-                await _run(options, bootstrap, ending)
+                await _run(options, bootstrap, fault, ending)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise _the_cause(group) from group
@@ -109,7 +114,7 @@ class Ending:
                 return
 
 
-async def _run(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]], ending: Ending) -> None:
+async def _run(options: StartOptions, bootstrap: Bootstrap, fault: Fault | None, ending: Ending) -> None:
     entropy = random.SystemRandom()
     identity = load_or_create_identity(options.folder.key, entropy)
     voice = Voice(as_json=options.as_json, given=len(bootstrap))
@@ -117,10 +122,10 @@ async def _run(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]], e
         executor = SandboxedExecutor()
         async with open_libp2p_host(identity, options.listen or [_usual_place(options.folder)]) as host:
             _remember_port(options.folder, host)
-            seam = Seam(
-                identity, host, time.time, entropy, _with_fault(executor, options.fault, entropy), options.folder.path
-            )
-            node = Node(seam, _settings(options, bootstrap), options.folder, journal, voice.tell)
+            faulty = _with_fault(executor, fault, entropy)
+            seam = Seam(identity, host, time.time, entropy, faulty, options.folder.path)
+            settings = _settings(options, bootstrap, await _speed(executor))
+            node = Node(seam, settings, options.folder, journal, voice.tell)
             async with trio.open_nursery() as nursery:
                 await nursery.start(node.run)
                 ending.end = node.stop
@@ -176,15 +181,26 @@ class Voice:
         print(clean(text), flush=True)  # noqa: T201 - the answer of this command, line by line
 
 
-def _settings(options: StartOptions, bootstrap: Sequence[tuple[PeerId, str]]) -> NodeSettings:
+def _settings(options: StartOptions, bootstrap: Bootstrap, speed: float) -> NodeSettings:
     slots = options.slots if options.slots is not None else max(1, (os.cpu_count() or 1) - 1)
     memory = int(psutil.virtual_memory().total * MEMORY_SHARE)
-    policy = WorkerPolicy(slots=min(slots, CHUNKS_PER_BATCH_MAX), memory_bytes=memory, price=options.price)
+    policy = WorkerPolicy(slots=min(slots, CHUNKS_PER_BATCH_MAX), memory_bytes=memory, price=options.price, speed=speed)
     return NodeSettings(policy=policy, bootstrap=bootstrap, fault=options.fault, version=_version())
 
 
-def _with_fault(executor: Executor, fault: str | None, entropy: random.Random) -> Executor:
-    return executor
+def _with_fault(executor: Executor, fault: Fault | None, entropy: random.Random) -> Executor:
+    return FaultyExecutor(executor, fault, entropy) if fault else executor
+
+
+async def _speed(executor: Executor) -> float:
+    """Measured before anybody is served; 1.0, the reference machine's, where it cannot be."""
+    if not executor.offers():
+        return 1.0
+    try:
+        return await measure_speed(executor)
+    except LocalError as error:
+        logging.getLogger(__name__).warning("the speed of this machine is not known: %s", error)
+        return 1.0
 
 
 def _usual_place(folder: DataFolder) -> str:
