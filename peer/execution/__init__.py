@@ -1,0 +1,1 @@
+"""How chunks are run on this machine: the sandbox and the warm runner processes in it."""

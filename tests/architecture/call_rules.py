@@ -48,7 +48,8 @@ def entropy(source: Source) -> Iterator[str]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             called = dotted_call(node, source) or ""
-            if called.startswith("random.") and called.count(".") == 1 and called != "random.SystemRandom":
+            seeded = called == "random.Random" and node.args and source.folder not in ("protocol", "dht")
+            if called.startswith("random.") and called != "random.SystemRandom" and not seeded:
                 yield source.at(node, f"{called}(): randomness is a random.Random that is passed in")
 
 
@@ -83,17 +84,25 @@ Rule = Callable[[Source], Iterator[str]]
 ROOMS: dict[Rule, dict[str, str]] = {
     clocks: {
         "cli/*": "the seam is built here, and people are shown how long things take",
+        "peer/execution/probe.py": "tries the sandbox before there is an event loop",
     },
     processes: {
         "peer/execution/*": "runners are processes",
         "cli/*": "a peer for one job, and the peers of the demonstration, are processes",
     },
-    entropy: {},
+    entropy: {
+        "cli/*": "the seam is built here",
+    },
     files: {},
     broad_excepts: {
+        "cli/main.py": "the outermost boundary: no user sees a traceback",
         "peer/execution/runner_job.py": "foreign code: whatever it raises is its outcome",
         "peer/libp2p_fixes_yamux.py": "the supervised boundary of one connection",
         "peer/libp2p_host.py": "the supervised boundary of one stream, and the end of the host",
+        "peer/node.py": "the supervised boundary of one part of the peer",
+        "peer/worker.py": "the supervised boundary of one job stream",
+        "simulations/local_executor.py": "the job's own code: whatever it raises is its outcome",
+        "simulations/memory_host.py": "the supervised boundary of one stream, and the end of the network",
     },
 }
 

@@ -95,6 +95,7 @@ CALLS = {
         "import random\nrandom.random()",
         "from random import choice\nchoice([1])",
         "from random import Random\nRandom()",
+        "from random import Random\nRandom(7)",
         "import random\nrandom.SystemRandom()",
         "from uuid import uuid4\nuuid4()",
         "import numpy as np\nnp.random.rand()",
@@ -132,12 +133,13 @@ def test_banned_calls(rule: call_rules.Rule, text: str) -> None:
         (call_rules.clocks, "import trio\ntrio.current_time()"),
         (call_rules.clocks, "def f(time):\n    return time.time()"),
         (call_rules.entropy, "from random import Random\ndef f(random: Random):\n    return random.random()"),
+        (call_rules.entropy, "from random import Random\nRandom(7)"),
         (call_rules.broad_excepts, "try:\n    pass\nexcept BaseException:\n    x = 1\n    raise"),
         (call_rules.broad_excepts, "try:\n    pass\nexcept ValueError:\n    pass"),
     ],
 )
 def test_calls_that_are_fine(rule: call_rules.Rule, text: str) -> None:
-    assert not list(rule(source("protocol/x.py", text)))
+    assert not list(rule(source("peer/x.py", text)))
 
 
 @pytest.mark.parametrize(
