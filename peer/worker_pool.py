@@ -141,7 +141,8 @@ class WorkerPool:
         if link.lease is not None:
             self._owner.note(f"{short(peer)} left: {reason}")
         self._owner.tell(WorkerLost(peer, reason))
-        self._carry_out(self.auction.left(peer, reason, trio.current_time(), for_good=broke))
+        for_good = broke or peer in self._terms.banned()
+        self._carry_out(self.auction.left(peer, reason, trio.current_time(), for_good=for_good))
 
     # The auction.
 
