@@ -46,6 +46,7 @@ class ChildPeer:
         self._stays = stays
         self._unread = b""
         self._log_start = 0
+        self._asked = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "ChildPeer":
@@ -87,9 +88,16 @@ class ChildPeer:
                 self.client = ControlClient(self.folder.socket())
                 return event
 
+    def ask_to_end(self) -> None:
+        """Tell it to end, without waiting."""
+        self._asked = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """End it politely, then by force."""
-        self._running.send_signal(signal.SIGTERM)
+        if not self._asked:
+            self.ask_to_end()
         try:
             self._running.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -16,6 +16,8 @@ from peer.views import JobState, JobView
 
 RUNNING_STATES = (JobState.CALLING, JobState.RUNNING)
 PLAIN_STEPS = 10
+# The first three are accepted for now: a liar caught later may still take results back.
+SETTLED_STATES = ("voted", "audited", "trusted", "accepted", "failed")
 
 
 def follow(client: ControlClient, job: str, on_view: Callable[[JobView], None]) -> JobView:
@@ -98,7 +100,7 @@ class PlainLines:
         if step > self._step:
             self._step = step
             say(f"{job.name}: {ended(job)} of {job.items} {detail(job)}")
-        elif job.message != self._message and not ended(job):
+        elif job.message and job.message != self._message and not ended(job):
             say(f"{job.name}: {with_names(job.message, job)}")
         self._message = job.message
 
@@ -110,7 +112,7 @@ def ended(job: JobView) -> int:
 
 def detail(job: JobView) -> str:
     """Chunks, workers and speed, for the end of the bar."""
-    done = job.chunks.get("accepted", 0) + job.chunks.get("failed", 0)
+    done = sum(job.chunks.get(state, 0) for state in SETTLED_STATES)
     workers = sum(1 for one in job.workers if one.state == "working")
     rate = ended(job) / job.elapsed_s if job.elapsed_s > 0 else 0.0
     chunks = f"{done}/{sum(job.chunks.values()) - job.chunks.get('split', 0)} chunks"

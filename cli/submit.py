@@ -1,11 +1,9 @@
 """`peer submit`: check the inputs, find or start a peer, follow the job, write what it gave."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
@@ -13,6 +11,7 @@ from cli.child import ChildPeer, peer_options
 from cli.console import print_json, say, show
 from cli.exits import DONE, INTERRUPTED, WrongUse
 from cli.inputs import prepare_out, read_items, read_job_file
+from cli.interrupts import terminated_like_interrupted
 from cli.progress import JobProgress, follow
 from cli.results import exit_code, first_failures, write_results
 from peer.control_client import ControlClient, NoPeer
@@ -66,7 +65,7 @@ def submit(options: SubmitOptions, make: RequestMaker) -> int:
     request = make(read_job_file(options.job_file), read_items(options.inputs))
     if not options.detach:
         prepare_out(options.out, force=options.force)
-    with _terminated_like_interrupted():
+    with terminated_like_interrupted():
         try:
             with peer_for_the_job(options) as client:
                 return _run(client, request, options)
@@ -170,15 +169,3 @@ def _check_policy(text: str) -> None:
         parse_policy(text)
     except LocalError as error:
         raise WrongUse(f"--verify: {error}") from error
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

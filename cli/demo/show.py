@@ -1,0 +1,160 @@
+"""`peer demo`: four peers as processes of this machine, one of which lies, and a search on real data."""
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from cli.child import ChildPeer, peer_options
+from cli.console import err, print_json, say, show
+from cli.demo import search
+from cli.exits import INTERRUPTED, WrongUse
+from cli.interrupts import terminated_like_interrupted
+from cli.progress import JobProgress
+from cli.results import RESULTS_NAME, exit_code, write_results
+from cli.show import job_report, peers_table
+from cli.submit import run_to_the_end
+from cli.text import MARK, count, fault_mark, funnel_line, seconds, short_peer
+from peer.data_folder import DataFolder
+from peer.views import JobRequest, JobView, PeerView, ResultLine
+from protocol.errors import LocalError
+
+LIAR = "lie:0.3"
+NAMES = ("alice", "bob", "carol", "mallory")
+"""alice submits, mallory lies."""
+LISTEN = "/ip4/127.0.0.1/tcp/0"
+KNOWN_TIMEOUT_S = 30.0
+KNOWN_POLL_S = 0.2
+BEST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best choice, what its fit on the test part gives here, and the runners-up."""
+
+    choices: list[dict[str, float]]
+    true_accuracy: float
+
+
+def run_demo(*, keep: bool, as_json: bool) -> int:
+    """The whole demonstration; returns the exit code of its job."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise WrongUse("the demonstration needs scikit-learn: install it with `python -m pip install scikit-learn`")
+    with terminated_like_interrupted(), _folder(keep=keep) as folder:
+        try:
+            with _four_peers(folder) as peers:
+                return _run(peers, folder, as_json=as_json)
+        except KeyboardInterrupt:
+            say("interrupted; the peers are stopped")
+            return INTERRUPTED
+
+
+def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
+    known = _wait_until_known(peers[0])
+    if not as_json:
+        err().print(peers_table(known))
+    say(f"\nThe job: {len(search.choices())} choices of hyper-parameters for a support vector machine that reads")
+    say("handwritten digits, each cross-validated on five folds; every result is wanted from two peers.")
+    client = peers[0].client
+    job = client.submit(_request())
+    with JobProgress("digits", with_story=True) as progress:
+        last = run_to_the_end(client, job, progress)
+    out = folder / "results"
+    out.mkdir()
+    write_results(out, last, client.result_lines(job))
+    best = _best(out)
+    if as_json:
+        print_json({"job": last, "best": best.choices[:1], "true_accuracy": best.true_accuracy})
+    else:
+        _show(last, best)
+    return exit_code(last)
+
+
+def _request() -> JobRequest:
+    code = Path(search.__file__).read_text(encoding="utf-8")
+    return JobRequest(name="digits", code=code, items=list(search.choices()), verify="quorum:2", worker_wait_s=30.0)
+
+
+@contextmanager
+def _four_peers(folder: Path) -> Iterator[list[ChildPeer]]:
+    """Started, joined, and ended by their ids whatever happens."""
+    say("Starting four peers on this machine, one of which lies:")
+    with ExitStack() as stack:
+        first = stack.enter_context(_peer(folder, NAMES[0]))
+        line = first.wait_for("ready").bootstrap[0]
+        others = [stack.enter_context(_peer(folder, name, line)) for name in NAMES[1:]]
+        peers = [first, *others]
+        try:
+            for name, peer in zip(NAMES, peers, strict=True):
+                joined = peer.wait_for("joined")
+                del joined
+                fault = fault_mark(LIAR) if name == NAMES[-1] else ""
+                say(f"  {name:8} {short_peer(peer.client.status().peer)}  process {peer.pid}  {fault}")
+            yield peers
+        finally:
+            for peer in peers:
+                peer.ask_to_end()
+
+
+def _peer(folder: Path, name: str, bootstrap: str = "") -> ChildPeer:
+    options = peer_options(bootstrap=[bootstrap] if bootstrap else [], listen=[LISTEN])
+    fault = ["--fault", LIAR] if name == NAMES[-1] else []
+    return ChildPeer(DataFolder(folder / name), "--slots", "1", *options, *fault)
+
+
+def _wait_until_known(peer: ChildPeer) -> list[PeerView]:
+    deadline = time.monotonic() + KNOWN_TIMEOUT_S
+    while len(known := peer.client.peers()) < len(NAMES) - 1:
+        if time.monotonic() > deadline:
+            raise LocalError(
+                f"only {len(known)} of {len(NAMES) - 1} peers found one another in {KNOWN_TIMEOUT_S:.0f} s"
+            )
+        time.sleep(KNOWN_POLL_S)
+    return known
+
+
+def _best(out: Path) -> Best:
+    with (out / RESULTS_NAME).open("rb") as file:
+        lines = [msgspec.json.decode(line, type=ResultLine) for line in file]
+    found = [msgspec.convert(line.result, dict[str, float]) for line in lines if line.ok]
+    if not found:
+        return Best([], 0.0)
+    found.sort(key=lambda one: (-one["accuracy"], one["C"], one["gamma"]))
+    return Best(found, search.true_accuracy(found[0]))
+
+
+def _show(job: JobView, best: Best) -> None:
+    show(job_report(job))
+    say(f"auction: {funnel_line(job.funnel)}")
+    if job.liars:
+        caught = ", ".join(short_peer(peer) for peer in job.liars)
+        say(f"{MARK} caught lying and banned: {caught}; {count(job.revoked, 'accepted chunk')} thrown away and redone")
+    if not best.choices:
+        return
+    table = Table("C", "gamma", "accuracy in cross-validation", box=None, title="Best choices", title_justify="left")
+    for one in best.choices[:BEST_SHOWN]:
+        table.add_row(f"{one['C']:g}", f"{one['gamma']:.5f}", f"{one['accuracy']:.4%}")
+    show(table)
+    first = best.choices[0]
+    say(f"The best choice, C = {first['C']:g} and gamma = {first['gamma']:.5f}, reads {best.true_accuracy:.2%} of the")
+    say(f"digits right that no worker has seen (checked here). {seconds(job.elapsed_s)} for "
+        f"{seconds(job.compute_s)} of computing.")  # fmt: skip
+
+
+@contextmanager
+def _folder(*, keep: bool) -> Iterator[Path]:
+    if keep:
+        folder = Path(tempfile.mkdtemp(prefix="peer-demo-"))
+        try:
+            yield folder
+        finally:
+            say(f"logs and results are in {folder}")
+        return
+    with tempfile.TemporaryDirectory(prefix="peer-demo-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
