@@ -206,8 +206,8 @@ class JobRunner:
                 self._results.give_up(piece, failure, tried)
             case LieCaught():
                 self._on_lie(effect)
-            case Dismiss(peer, reason):
-                self._pool.dismiss(peer, reason)
+            case Dismiss(peer, reason, for_good):
+                self._pool.dismiss(peer, reason, for_good=for_good)
             case Pay():
                 self._pay(effect)
             case JobEnded(ending, reason):

@@ -70,6 +70,7 @@ class WorkerPool:
         self._owner = owner
         self._links: dict[PeerId, WorkerLink] = {}
         self._scopes: dict[PeerId, trio.CancelScope] = {}
+        self._dismissed: dict[PeerId, tuple[str, bool]] = {}
         self._envelope = seam.identity.sign(terms.manifest)
         self._calls = 0
         self._receipts = 0
@@ -134,6 +135,7 @@ class WorkerPool:
 
     def _gone(self, link: WorkerLink, reason: str, broke: bool) -> None:
         peer = link.peer
+        reason, for_good = self._dismissed.pop(peer, (reason, broke))
         self.bytes_sent += link.channel.bytes_sent
         self.bytes_received += link.channel.bytes_received
         if self._links.get(peer) is link:
@@ -141,7 +143,6 @@ class WorkerPool:
         if link.lease is not None:
             self._owner.note(f"{short(peer)} left: {reason}")
         self._owner.tell(WorkerLost(peer, reason))
-        for_good = broke or peer in self._terms.banned()
         self._carry_out(self.auction.left(peer, reason, trio.current_time(), for_good=for_good))
 
     # The auction.
@@ -258,9 +259,10 @@ class WorkerPool:
         self._send(link, Receipts(lease=link.lease, receipt=self._seam.identity.sign(receipt)))
         return receipt
 
-    def dismiss(self, peer: PeerId, reason: str) -> None:
+    def dismiss(self, peer: PeerId, reason: str, *, for_good: bool = False) -> None:
         """End the worker's lease after what is queued for it has been sent."""
         if (link := self._links.get(peer)) is not None:
+            self._dismissed[peer] = (reason, for_good)
             self._nursery.start_soon(self._see_off, link, reason)
 
     async def _see_off(self, link: WorkerLink, reason: str) -> None:

@@ -180,10 +180,11 @@ class LieCaught:
 
 @dataclass(frozen=True, slots=True)
 class Dismiss:
-    """End the lease of this worker."""
+    """End the lease of this worker; `for_good` when it must not be called again for this job."""
 
     peer: PeerId
     reason: str
+    for_good: bool = True
 
 
 @dataclass(frozen=True, slots=True)

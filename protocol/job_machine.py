@@ -226,7 +226,7 @@ class JobMachine:
         for peer, moment in self._overdue_moments().items():
             if moment <= now:
                 self.dispatch.take_back_all(peer, "no sign of life", now)
-                self._effects.append(Dismiss(peer, "no sign of life"))
+                self._effects.append(Dismiss(peer, "no sign of life", for_good=False))
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return

@@ -50,12 +50,13 @@ async def test_results_come_in_input_order_and_workers_are_paid(autojump_clock: 
 async def test_a_liar_is_caught_banned_and_its_results_are_redone(autojump_clock: trio.testing.MockClock) -> None:
     async with village() as v:
         await three_workers(v, third=FunctionExecutor(liar))
-        coordinator = await v.coordinator(FunctionExecutor(square))
+        coordinator = await v.coordinator(FunctionExecutor(square, item_s=1.0))
         job = coordinator.submit(request(range(100)))
         view, lines = await v.finish(coordinator, job)
         assert view.state is JobState.DONE and view.liars == [v.peer("c")]
         assert [line.result for line in lines] == [item * item for item in range(100)]
         assert list(v.journal.bans()) == [v.peer("c")]
+        assert sum(v.peer("c")[-8:] in line and "works with" in line for line in view.events) == 1
         again, _ = await v.finish(coordinator, coordinator.submit(request(range(10))))
         assert v.peer("c") not in [worker.peer for worker in again.workers]
 
