@@ -75,15 +75,15 @@ class LeaseSlots:
 
     async def _run_chunk(self, runner: Runner, slot: int, payload: bytes) -> ChunkRan | ChunkFailed | ChunkStopped:
         session, lease = self._start.session, self._start.lease
-        outcome: Execution | ExecutionFailure | None = None
-        with self._chunk_scopes[slot]:
+        with self._chunk_scopes[slot] as scope:
             try:
                 outcome = await runner.run(payload)
             except LocalError as error:
                 outcome = ExecutionFailure(FailureKind.ENVIRONMENT, 0, str(error))
+        if scope.cancelled_caught:
+            return ChunkStopped(session, lease, slot)
         match outcome:
             case Execution(data=data, compute_s=compute_s, log=log):
                 return ChunkRan(session, lease, slot, data, compute_s, log)
             case ExecutionFailure(kind=kind, item=item, detail=detail, log=log):
                 return ChunkFailed(session, lease, slot, kind, item, detail, log)
-        return ChunkStopped(session, lease, slot)
