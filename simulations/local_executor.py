@@ -4,14 +4,16 @@ Chunks are run in this process, at once; the time that they take is virtual and 
 outcomes have the same bytes as those of a sandboxed runner, but for random numbers, which are not seeded.
 """
 
+import linecache
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import ModuleType
 
 import trio
 
 from peer.execution import runner_data
-from peer.execution.runner_job import error_outcome, load_function
+from peer.execution.runner_job import MODULE_NAME, outcome_function, outcome_of
 from peer.seam import Execution, ExecutionFailure, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
@@ -70,11 +72,8 @@ class LocalRunner:
         self, manifest: Manifest, function: ItemFunction | None, duration_s: Callable[[object], float]
     ) -> None:
         self._manifest = manifest
-        self._function = function
         self._duration_s = duration_s
-        self._load_outcome: bytes | None = None
-        if function is None:
-            self._load()
+        self._outcome_of = partial(outcome_of, function) if function is not None else _load(manifest)
 
     async def run(self, payload: bytes) -> Execution | ExecutionFailure:
         """See `Runner.run`."""
@@ -83,7 +82,7 @@ class LocalRunner:
         failure = await self._take_time(items)
         if failure is not None:
             return failure
-        data = runner_data.join_outcomes([self._outcome(item) for item in items])
+        data = runner_data.join_outcomes([self._outcome_of(item) for item in items])
         if len(data) > CHUNK_RESULT_BYTES_MAX:
             return ExecutionFailure(FailureKind.TOO_LARGE, 0, f"the result has {len(data)} bytes")
         return Execution(data, trio.current_time() - started_at)
@@ -100,17 +99,8 @@ class LocalRunner:
         detail = f"not done after {limit_s:g} s, the time limit for an item"
         return ExecutionFailure(FailureKind.TIMEOUT, late, detail)
 
-    def _load(self) -> None:
-        name = self._manifest.name if self._manifest.name.endswith(".py") else "job.py"
-        try:
-            self._function = load_function(ModuleType("job"), name, self._manifest.code, self._manifest.entry)
-        except Exception as error:  # noqa: BLE001 - the job's error is the outcome of its items
-            self._load_outcome = error_outcome(error)
 
-    def _outcome(self, item: object) -> bytes:
-        if self._function is None:
-            return self._load_outcome or b""
-        try:
-            return runner_data.encode_value(self._function(item))
-        except Exception as error:  # noqa: BLE001 - the job's error is the outcome of this item
-            return error_outcome(error)
+def _load(manifest: Manifest) -> Callable[[object], bytes]:
+    name = manifest.name if manifest.name.endswith(".py") else "job.py"
+    linecache.cache.pop(name, None)  # the lines of another job's file of that name
+    return outcome_function(ModuleType(MODULE_NAME), name, manifest.code, manifest.entry)

@@ -8,7 +8,7 @@ SHARED_MEMORY_BYTES_MAX = 64 * MIB
 FILE_BYTES_MAX = 256 * MIB
 OPEN_FILES_MAX = 256
 
-# Processes and threads in one sandbox, the one that keeps it included.
+# Processes and threads of the job in one sandbox, the runner included.
 PROCESSES_MAX = 64
 # Libraries map far more address space than they use: room on top of the job's memory limit.
 ADDRESS_SPACE_EXTRA_BYTES = 1024 * MIB

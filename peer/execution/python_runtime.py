@@ -144,8 +144,9 @@ class PythonRunner:
             raise _Failed(
                 FailureKind.MEMORY, f"{used.memory_bytes // MIB} MiB used; the job allows {memory_bytes_max // MIB} MiB"
             )
-        if used.processes > PROCESSES_MAX:
-            raise _Failed(FailureKind.CRASHED, f"{used.processes} processes; at most {PROCESSES_MAX} are allowed")
+        own = used.processes - 1  # the first one is bubblewrap's
+        if own > PROCESSES_MAX:
+            raise _Failed(FailureKind.CRASHED, f"{own} processes; at most {PROCESSES_MAX} are allowed")
 
     async def _finish(
         self, process: SandboxProcess, result: Execution | ExecutionFailure

@@ -13,7 +13,7 @@ from protocol.limits import CHUNK_RESULT_BYTES_MAX, TEXT_LENGTH_MAX, TRACEBACK_L
 if TYPE_CHECKING:
     from traceback import TracebackException
 
-_MODULE_NAME = "job"
+MODULE_NAME = "job"
 _ERROR_NAME_LENGTH_MAX = 200
 _CUT = "\n[... cut ...]\n"
 
@@ -34,21 +34,17 @@ class Job:
 
     def __init__(self, job: str, filename: str, code: bytes, entry: str) -> None:
         self._seeds = Seeds(job)
-        self._function: Callable[[object], object] | None = None
-        self._load_outcome = b""
-        self._out_of_memory = False
-        module = sys.modules[_MODULE_NAME] = ModuleType(_MODULE_NAME)
+        self._load_failure: ChunkFailed | None = None
+        module = sys.modules[MODULE_NAME] = ModuleType(MODULE_NAME)
         try:
-            self._function = load_function(module, filename, code, entry)
+            self._outcome_of = outcome_function(module, filename, code, entry)
         except MemoryError:
-            self._out_of_memory = True
-        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
-            self._load_outcome = error_outcome(error)
+            self._load_failure = ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
 
     def run_chunk(self, payload: bytes, start_item: Callable[[int], None]) -> bytes:
         """Canonical CBOR of the outcomes; raises `ChunkFailed` for want of memory or a result that is too large."""
-        if self._out_of_memory:
-            raise ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
+        if self._load_failure is not None:
+            raise self._load_failure
         items = runner_data.decode_items(payload)
         outcomes = []
         size_bytes = 0
@@ -62,19 +58,36 @@ class Job:
         return runner_data.join_outcomes(outcomes)
 
     def _outcome(self, index: int, item: object) -> bytes:
-        if self._function is None:
-            return self._load_outcome
+        self._seeds.start_item(lambda: runner_data.encode_item(item))
         try:
-            self._seeds.start_item(lambda: runner_data.encode_item(item))
-            return runner_data.encode_value(self._function(item))
+            return self._outcome_of(item)
         except MemoryError as error:
             raise ChunkFailed("MEMORY", index, f"out of memory: {str(error)[:200] or 'MemoryError'}") from None
-        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
-            return error_outcome(error)
 
 
-def load_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
-    """Run a job file as `module` and find its function. Raises what it raises."""
+def outcome_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], bytes]:
+    """Run a job file as `module`; gives what makes an outcome of an item. Raises only `MemoryError`."""
+    try:
+        function = _load(module, filename, code, entry)
+    except MemoryError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is the outcome of every item
+        outcome = _error_outcome(error)
+        return lambda _: outcome
+    return lambda item: outcome_of(function, item)
+
+
+def outcome_of(function: Callable[[object], object], item: object) -> bytes:
+    """Canonical CBOR of an item's outcome. Raises only `MemoryError`: how much there is, is not the job's doing."""
+    try:
+        return runner_data.encode_value(function(item))
+    except MemoryError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
+        return _error_outcome(error)
+
+
+def _load(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
     source = code.decode("utf-8-sig")
     module.__file__ = filename
     module.__dict__["__loader__"] = _Source(source)
@@ -97,7 +110,7 @@ class _Source:
         return self._source
 
 
-def error_outcome(error: BaseException) -> bytes:
+def _error_outcome(error: BaseException) -> bytes:
     """Canonical CBOR of `[false, type, message, traceback]`, the traceback from the job's own frames on.
 
     Reading a foreign exception runs foreign code too; nothing that it does may stop us.

@@ -65,7 +65,9 @@ def main() -> None:
     channel.send("caged")
     job = _load(settings)
     channel.send("loaded")
-    _serve(channel, job, memoryview(mmap.mmap(progress_fd, mmap.PAGESIZE)).cast("Q"))
+    progress = mmap.mmap(progress_fd, mmap.PAGESIZE)
+    os.close(progress_fd)
+    _serve(channel, job, memoryview(progress).cast("Q"))
 
 
 def _read_settings(fd: int) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""What the tests of execution share: job files as text, chunks as lists, outcomes as objects."""
+
+from collections.abc import Sequence
+from textwrap import dedent
+
+from peer.execution.executor import SandboxedExecutor
+from peer.seam import Execution, ExecutionFailure, Executor
+from protocol import encoding
+from protocol.bodies import Manifest
+from protocol.limits import MIB
+from protocol.outcomes import Outcome, decode_outcomes
+
+
+def manifest(code: str, **fields: object) -> Manifest:
+    """A python job; `code` may be indented."""
+    known = {"job": "job-1", "runtime": "python", "name": "job_file.py", "item_timeout_s": 20.0, **fields}
+    return Manifest(code=dedent(code).encode(), **known)
+
+
+def outcomes(result: Execution | ExecutionFailure, count: int) -> list[Outcome]:
+    """The outcomes of a chunk that must have been run to its end."""
+    assert isinstance(result, Execution), result
+    return decode_outcomes(result.data, count)
+
+
+async def run_all(executor: Executor, code: str, items: Sequence[object] = (0,), **fields: object) -> list[object]:
+    """Values of the items; every one of them must be right."""
+    async with executor.open_runner(manifest(code, **fields)) as runner:
+        found = outcomes(await runner.run(encoding.encode(list(items))), len(items))
+    assert all(one.ok for one in found), found
+    return [one.value for one in found]
+
+
+async def run_one(executor: Executor, code: str, item: object = 0, **fields: object) -> Execution | ExecutionFailure:
+    """The result of a chunk of one item."""
+    async with executor.open_runner(manifest(code, **fields)) as runner:
+        return await runner.run(encoding.encode([item]))
+
+
+__all__ = ["MIB", "Execution", "ExecutionFailure", "SandboxedExecutor", "manifest", "outcomes", "run_all", "run_one"]

