@@ -9,7 +9,8 @@ import trio
 
 from dht.directory import Directory
 from peer.job_results import ResultSink
-from peer.job_runner import JobBooks, JobRunner
+from peer.job_runner import JobRunner
+from peer.job_setup import JobBooks
 from peer.journal import Journal
 from peer.seam import Seam
 from peer.views import JobRequest, JobState, JobView, ResultLine

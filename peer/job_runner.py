@@ -5,22 +5,22 @@ No rule is made here: every event goes through `tell`, every effect through `_ca
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import trio
 
 from dht.directory import Directory
 from peer.deadline import DeadlineTimer
 from peer.job_items import JobItems
-from peer.job_results import JobResults, ResultSink
+from peer.job_results import JobResults
+from peer.job_setup import JobBooks, check_runnable, manifest_of
+from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.local_slots import LocalSlots, LocalWork
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobState, JobView
 from peer.worker_link import CheckedResult
-from peer.worker_pool import JobTerms, WorkerPool
-from protocol.bodies import Manifest, Receipt
+from peer.worker_pool import WorkerPool
 from protocol.chunk import Failure
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
@@ -51,7 +51,7 @@ from protocol.job_events import (
 from protocol.job_machine import JobMachine, JobRules
 from protocol.limits import LOCAL_CHUNK_CREDIT
 from protocol.outcomes import comparison_key
-from protocol.verification import Audit, parse_policy
+from protocol.verification import parse_policy
 
 log = logging.getLogger(__name__)
 
@@ -66,19 +66,6 @@ _STATE_OF = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JobBooks:
-    """Where what a job brings about is kept."""
-
-    results: ResultSink
-    add_log: Callable[[JobId, int, str, str], None]
-    ban: Callable[[str, str], None]
-    banned: Callable[[], dict[str, str]]
-    add_receipt: Callable[[Receipt], None]
-    on_change: Callable[[], None]
-    on_end: Callable[[], None]
-
-
 class JobRunner:
     """One job. `run` returns when it has ended; `view` may be asked at any time."""
 
@@ -90,16 +77,15 @@ class JobRunner:
         self._job = job
         self._request = request
         self._books = books
-        self._can_execute = any(offer.name == request.runtime for offer in seam.executor.offers())
-        self._check(policy.name)
+        can_execute = check_runnable(request, policy, seam.executor)
         self._open_ended = open_ended
         self._items = JobItems()
         self._sizes_bytes = self._items.add(request.items)
         self._results = JobResults(books.results)
-        rules = JobRules(policy, self._can_execute, request.item_timeout_s, request.worker_wait_s)
+        rules = JobRules(policy, can_execute, request.item_timeout_s, request.worker_wait_s)
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
-        manifest = self._manifest()
+        manifest = manifest_of(job, request)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, manifest, request, max(1, wanted), books.banned)
         self._pool = WorkerPool(seam, directory, terms, self)
@@ -112,28 +98,6 @@ class JobRunner:
         self._message = ""
         self._finished = trio.Event()
         self._submitted_at_unix_s = seam.wall_clock()
-
-    def _check(self, policy: str) -> None:
-        if self._can_execute:
-            return
-        if self._request.local:
-            raise LocalError(f"this machine cannot run {self._request.runtime} itself: use --local off")
-        if isinstance(parse_policy(policy), Audit):
-            raise LocalError(
-                f"audits need a sandbox for {self._request.runtime} on this machine: use --verify quorum:2"
-            )
-
-    def _manifest(self) -> Manifest:
-        request = self._request
-        return Manifest(
-            job=self._job,
-            runtime=request.runtime,
-            code=request.code.encode(),
-            entry=request.entry,
-            name=request.name,
-            item_timeout_s=request.item_timeout_s,
-            memory_bytes_max=request.memory_bytes_max,
-        )
 
     # Running.
 

@@ -5,25 +5,23 @@ Drives the auction's machine and keeps no rule of its own.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import trio
-from dht.directory import Directory
 
+from dht.directory import Directory
 from peer.deadline import DeadlineTimer
+from peer.job_terms import JobTerms, PoolOwner
 from peer.seam import Seam
-from peer.views import JobRequest
 from peer.worker_link import CheckedResult, WorkerLink
 from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid
-from protocol.bodies import Manifest, Receipt
+from protocol.bodies import Receipt
 from protocol.capability import Capability
 from protocol.chunk import Failure
 from protocol.errors import RemoteError, Unavailable
-from protocol.ids import RANDOM_ID_BITS, ChunkId, JobId, LeaseId, PeerId, short
-from protocol.job_events import Event, FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
+from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, short
+from protocol.job_events import FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
 from protocol.limits import BID_WINDOW_S, HEARTBEAT_INTERVAL_S
-from protocol.messages.job import Award, Bid, Call, Heartbeat, Outbid, Ready, Receipts, Refusal, RefusalReason, Release
+from protocol.messages.job import Award, Bid, Heartbeat, Outbid, Ready, Receipts, Refusal, RefusalReason, Release
 from protocol.network import JOB_PROTOCOL
 
 log = logging.getLogger(__name__)
@@ -31,33 +29,6 @@ log = logging.getLogger(__name__)
 SEARCH_AGAIN_S = 10.0
 SEARCH_AGAIN_ALONE_S = 1.0
 FOUND_PER_WORKER_WANTED = 4
-
-
-class PoolOwner(Protocol):
-    """The job that the workers work for."""
-
-    def tell(self, event: Event) -> None:
-        """Something happened to a worker."""
-
-    def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
-        """A result whose commitment and form are right."""
-
-    def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
-        """Output of a chunk."""
-
-    def note(self, line: str) -> None:
-        """A line for the job's story."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobTerms:
-    """What the auction needs to know of the job."""
-
-    job: JobId
-    manifest: Manifest
-    request: JobRequest
-    slots_wanted: int
-    banned: Callable[[], dict[str, str]]
 
 
 class WorkerPool:
@@ -124,7 +95,8 @@ class WorkerPool:
         reason, broke = "dismissed", False
         with trio.CancelScope() as self._scopes[peer]:
             try:
-                link.send(self._call())
+                self._calls += 1
+                link.send(self._terms.call(self._calls))
                 await link.converse()
             except Unavailable as error:
                 reason = str(error)
@@ -179,19 +151,6 @@ class WorkerPool:
                 slots=award.slots,
                 manifest=self._envelope,
             ),
-        )
-
-    def _call(self) -> Call:
-        self._calls += 1
-        request = self._terms.request
-        return Call(
-            call_id=self._calls,
-            job=self._terms.job,
-            runtime=request.runtime,
-            slots_wanted=self._terms.slots_wanted,
-            memory_bytes=request.memory_bytes_max,
-            chunk_count=len(request.items),
-            price_max=request.price_max,
         )
 
     # What workers say (LinkOwner).

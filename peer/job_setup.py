@@ -1,0 +1,49 @@
+"""What a job needs before it starts: a request that can be carried out, the manifest, its books."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from peer.job_results import ResultSink
+from peer.seam import Executor
+from peer.views import JobRequest
+from protocol.bodies import Manifest, Receipt
+from protocol.errors import LocalError
+from protocol.ids import JobId
+from protocol.verification import Audit, VerificationPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class JobBooks:
+    """Where what a job brings about is kept."""
+
+    results: ResultSink
+    add_log: Callable[[JobId, int, str, str], None]
+    ban: Callable[[str, str], None]
+    banned: Callable[[], dict[str, str]]
+    add_receipt: Callable[[Receipt], None]
+    on_change: Callable[[], None]
+    on_end: Callable[[], None]
+
+
+def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Executor) -> bool:
+    """Whether this machine can execute the job's chunks itself; raises `LocalError` when it must and cannot."""
+    if any(offer.name == request.runtime for offer in executor.offers()):
+        return True
+    if request.local:
+        raise LocalError(f"this machine cannot run {request.runtime} itself: use --local off")
+    if isinstance(policy, Audit):
+        raise LocalError(f"audits need {request.runtime} in a sandbox on this machine: use --verify quorum:2")
+    return False
+
+
+def manifest_of(job: JobId, request: JobRequest) -> Manifest:
+    """What workers must know of the request."""
+    return Manifest(
+        job=job,
+        runtime=request.runtime,
+        code=request.code.encode(),
+        entry=request.entry,
+        name=request.name,
+        item_timeout_s=request.item_timeout_s,
+        memory_bytes_max=request.memory_bytes_max,
+    )

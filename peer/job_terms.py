@@ -1,0 +1,51 @@
+"""What the workers of a job have to do with it: its terms, and the job as they know it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from peer.views import JobRequest
+from peer.worker_link import CheckedResult
+from protocol.bodies import Manifest
+from protocol.ids import ChunkId, JobId, PeerId
+from protocol.job_events import Event
+from protocol.messages.job import Call
+
+
+class PoolOwner(Protocol):
+    """The job that the workers work for."""
+
+    def tell(self, event: Event) -> None:
+        """Something happened to a worker."""
+
+    def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
+        """A result whose commitment and form are right."""
+
+    def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
+        """Output of a chunk."""
+
+    def note(self, line: str) -> None:
+        """A line for the job's story."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobTerms:
+    """What the auction needs to know of the job."""
+
+    job: JobId
+    manifest: Manifest
+    request: JobRequest
+    slots_wanted: int
+    banned: Callable[[], dict[str, str]]
+
+    def call(self, call_id: int) -> Call:
+        """The call for bids."""
+        return Call(
+            call_id=call_id,
+            job=self.job,
+            runtime=self.request.runtime,
+            slots_wanted=self.slots_wanted,
+            memory_bytes=self.request.memory_bytes_max,
+            chunk_count=len(self.request.items),
+            price_max=self.request.price_max,
+        )
