@@ -341,16 +341,18 @@ async def test_a_stream_without_a_call_is_closed_in_the_end(autojump_clock: Mock
         assert abs(trio.current_time() - began - SESSION_IDLE_S) < 1.0
 
 
-async def test_who_asks_without_reading_is_cut_off(autojump_clock: MockClock) -> None:
+async def test_who_lives_but_does_not_read_results_is_cut_off(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with stage() as scene:
         alice = await scene.coordinator()
         await alice.lease()
+        await alice.assign({number: bytes([number]) * MIB for number in range(3)})
         with pytest.raises(Unavailable):
-            for number in range(200):
-                await alice.assign({number: b"x" * (MIB // 2)})
-                await trio.sleep(1.0)
-                await alice.send(HEARTBEAT)
-        await scene.until(lambda s: s.worker.view().leases == 0)
+            await _beat(alice)
+        await scene.until(lambda s: s.worker.view().sessions == 0)
+        assert "did not read for 30 s" in caplog.text
         await still_works(scene)
 
 
