@@ -14,6 +14,9 @@ from peer.views import ResultLine
 from protocol import encoding
 from protocol.arrays import TypedArray, array_hook, array_tag
 
+DECIMAL_BITS_MAX = 14_000
+"""Python refuses to write whole numbers of more than 4,300 digits in base 10, since it takes quadratic time."""
+
 
 def result_to_cbor(value: object) -> bytes:
     """A result as bytes for the journal; raises `TypeError` for what is not data."""
@@ -37,12 +40,17 @@ def line_to_json(line: ResultLine) -> str:
 
 
 def json_value(value: object) -> object:
-    """Data that JSON can say: arrays become nested lists, bytes `{"base64": ...}`, keys text."""
+    """Data that JSON can say: arrays become nested lists, bytes `{"base64": ...}`, keys text.
+
+    A whole number that Python does not write in base 10 becomes `{"hex": "0x..."}`.
+    """
     match value:
         case TypedArray():
             return value.tolist()
         case bytes():
             return {"base64": base64.b64encode(value).decode()}
+        case int() if value.bit_length() > DECIMAL_BITS_MAX:
+            return {"hex": hex(value)}
         case list() | tuple():
             return [json_value(one) for one in value]
         case dict():

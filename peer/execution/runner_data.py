@@ -1,7 +1,7 @@
 """Inside the sandbox: what a function gives back becomes data, or an error that names what is not.
 
 Data are None, booleans, numbers, text, bytes, lists, tuples (which become lists), dicts with keys of
-text or whole numbers, and NumPy arrays and scalars. They become canonical CBOR, never a pickle.
+text or whole numbers (which become text), and NumPy arrays and scalars. They become canonical CBOR, never a pickle.
 """
 
 import io
@@ -11,12 +11,14 @@ from typing import Any, cast
 import cbor2
 
 from protocol import encoding
+from protocol.errors import BadFrame
 
 # Less than the decoder's limit: the outcome and the list of outcomes are around it, and arrays nest by three.
 DEPTH_MAX = encoding.NESTING_DEPTH_MAX - 8
 LIST_HEAD_BYTES_MAX = 9
+KEY_BITS_MAX = 1024
+"""Larger whole numbers as keys become text in base 16, since base 10 takes quadratic time."""
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes))
-_KEYS = frozenset((str, int))
 
 
 class NotData(TypeError):
@@ -31,8 +33,22 @@ def encode_value(value: object) -> bytes:
 
 
 def decode_items(payload: bytes) -> list[object]:
-    """The items of a chunk; arrays in them become NumPy's."""
-    return cast(list[object], encoding.decode(payload, _decode_array))
+    """The items of a chunk; arrays in them become NumPy's (raises `ImportError` where there is none).
+
+    Raises `BadFrame` for anything else than a list of data.
+    """
+    arrays: list[object] = []
+
+    def on_tag(tag: cbor2.CBORTag, immutable: bool) -> object:
+        from protocol.arrays import array_hook
+
+        arrays.append(tag.tag)
+        return array_hook(tag, immutable)
+
+    items = encoding.decode(payload, on_tag)
+    if not isinstance(items, list):
+        raise BadFrame("a chunk must be a list of items")
+    return [_with_arrays(item) for item in items] if arrays else items
 
 
 def encode_item(item: object) -> bytes:
@@ -66,10 +82,18 @@ def _encode_array(encoder: cbor2.CBOREncoder, value: object) -> None:
     encode_array(encoder, value)
 
 
-def _decode_array(tag: cbor2.CBORTag, immutable: bool) -> object:
-    from protocol.arrays import array_hook
+def _with_arrays(item: object) -> object:
+    from protocol.arrays import TypedArray
 
-    return array_hook(tag, immutable)
+    if isinstance(item, list):
+        return [_with_arrays(each) for each in item]
+    if isinstance(item, dict):
+        return {key: _with_arrays(each) for key, each in item.items()}
+    if isinstance(item, TypedArray):
+        import numpy as np
+
+        return np.frombuffer(item.data, item.dtype).reshape(item.shape).copy()
+    return item
 
 
 def _plain(value: Any, place: str, depth: int) -> object:
@@ -84,13 +108,19 @@ def _plain(value: Any, place: str, depth: int) -> object:
             for index, each in enumerate(value)
         ]
     if kind is dict:
-        return {_key(key, place): _plain(each, f"{place}[{key!r:.40}]", depth + 1) for key, each in value.items()}
+        named = {_key(key, place): each for key, each in value.items()}
+        if len(named) < len(value):
+            raise NotData(f"{place} has a key as text and the same as a whole number; use one kind of keys")
+        return {name: _plain(each, f"{place}[{name!r:.40}]", depth + 1) for name, each in named.items()}
     return _from_library(value, place, depth)
 
 
-def _key(key: object, place: str) -> object:
-    if type(key) in _KEYS:
+def _key(key: object, place: str) -> str:
+    """Keys are text on the wire, where number keys could be made to collide; numbers become text, as in JSON."""
+    if type(key) is str:
         return key
+    if type(key) is int:
+        return hex(key) if key.bit_length() > KEY_BITS_MAX else str(key)
     if isinstance(key, str):
         return str.__str__(key)
     raise NotData(f"a key of {place} is a {_name(key)}; keys must be text or whole numbers")
