@@ -17,7 +17,7 @@ from peer.execution.runner_job import MODULE_NAME, outcome_function, outcome_of
 from peer.seam import Execution, ExecutionFailure, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
-from protocol.errors import LocalError
+from protocol.errors import BadFrame, LocalError
 from protocol.ids import digest
 from protocol.limits import CHUNK_RESULT_BYTES_MAX
 from protocol.messages.job import FailureKind
@@ -77,7 +77,10 @@ class LocalRunner:
 
     async def run(self, payload: bytes) -> Execution | ExecutionFailure:
         """See `Runner.run`."""
-        items = runner_data.decode_items(payload)
+        try:
+            items = runner_data.decode_items(payload)
+        except BadFrame as error:
+            return ExecutionFailure(FailureKind.CRASHED, 0, f"the input of the chunk is not data: {error}")
         started_at = trio.current_time()
         failure = await self._take_time(items)
         if failure is not None:

@@ -51,6 +51,9 @@ class PythonRunner:
     async def run(self, payload: bytes) -> Execution | ExecutionFailure:
         """See `Runner.run`. The compute time is wall time as seen from outside, without the loading of the job."""
         count = _count_items(payload)
+        if count is None or len(payload) > CHUNK_INPUT_BYTES_MAX:
+            detail = f"the input of a chunk must be a list of items with at most {CHUNK_INPUT_BYTES_MAX} bytes"
+            return ExecutionFailure(FailureKind.CRASHED, 0, detail)
         if self._is_running:
             raise LocalError("a runner runs one chunk at a time; open one for each slot")
         self._is_running, is_done = True, False
@@ -163,14 +166,14 @@ class PythonRunner:
         return Execution(result.data, result.compute_s, log)
 
 
-def _count_items(payload: bytes) -> int:
-    """The length in the head of a CBOR list (RFC 8949, section 3); raises `LocalError` when it is none."""
+def _count_items(payload: bytes) -> int | None:
+    """The length in the head of a CBOR list (RFC 8949, section 3); None when it is none."""
     head = payload[0] if payload else 0
     if head >> 5 == 4 and head & 31 < 24:
         return head & 31
     if head in (0x98, 0x99, 0x9A):
         return int.from_bytes(payload[1 : 1 + (1 << (head - 0x98))], "big")
-    raise LocalError("a chunk must be a list of items as canonical CBOR")
+    return None
 
 
 def _next_message(process: SandboxProcess) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from peer.execution import runner_data
 from peer.execution.runner_seeds import Seeds
 from protocol import encoding
+from protocol.errors import BadFrame
 from protocol.limits import CHUNK_RESULT_BYTES_MAX, TEXT_LENGTH_MAX, TRACEBACK_LENGTH_MAX
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Job:
         """Canonical CBOR of the outcomes; raises `ChunkFailed` for want of memory or a result that is too large."""
         if self._load_failure is not None:
             raise self._load_failure
-        items = runner_data.decode_items(payload)
+        items = _items(payload)
         outcomes = []
         size_bytes = 0
         for index, item in enumerate(items):
@@ -63,6 +64,15 @@ class Job:
             return self._outcome_of(item)
         except MemoryError as error:
             raise ChunkFailed("MEMORY", index, f"out of memory: {str(error)[:200] or 'MemoryError'}") from None
+
+
+def _items(payload: bytes) -> list[object]:
+    try:
+        return runner_data.decode_items(payload)
+    except BadFrame as error:
+        raise ChunkFailed("CRASHED", 0, f"the input of the chunk is not data: {error}") from error
+    except ImportError as error:
+        raise ChunkFailed("ENVIRONMENT", 0, f"the chunk has arrays in it, and {error}") from error
 
 
 def outcome_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], bytes]:

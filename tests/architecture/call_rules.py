@@ -101,7 +101,6 @@ ROOMS: dict[Rule, dict[str, str]] = {
         "peer/libp2p_host.py": "the supervised boundary of one stream, and the end of the host",
         "peer/node.py": "the supervised boundary of one part of the peer",
         "peer/worker.py": "the supervised boundary of one job stream",
-        "simulations/local_executor.py": "the job's own code: whatever it raises is its outcome",
         "simulations/memory_host.py": "the supervised boundary of one stream, and the end of the network",
     },
 }

@@ -2,6 +2,7 @@
 
 import os
 
+import cbor2
 import pytest
 import trio
 from execution_helpers import manifest, outcomes, run_all, run_one
@@ -10,7 +11,7 @@ from peer.execution.executor import SandboxedExecutor
 from peer.execution.reference import measure_speed
 from peer.seam import Execution, ExecutionFailure
 from protocol import encoding
-from protocol.arrays import TypedArray
+from protocol.arrays import TypedArray, encode_array
 from protocol.errors import LocalError
 from protocol.limits import CHUNK_RESULT_BYTES_MAX, LOG_BYTES_PER_CHUNK_MAX, MIB, TEXT_LENGTH_MAX, TRACEBACK_LENGTH_MAX
 
@@ -275,9 +276,42 @@ async def test_wrong_use_is_said(sandbox):
     with pytest.raises(LocalError, match="'wasm' is not offered here"):
         async with sandbox.open_runner(manifest("", runtime="wasm")):
             pass
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff",
+        encoding.encode({"not": "a list"}),
+        b"\x82\x01",
+        b"\x81\x01\x01",
+        b"\x81\xc0\x60",
+        bytes([0x9A]),
+        b"\x80" * 5_000_000,
+    ],
+)
+async def test_input_that_is_no_list_of_items_is_refused(sandbox, payload):
     async with sandbox.open_runner(manifest("def run(item):\n    return 1")) as runner:
-        with pytest.raises(LocalError, match="a list of items"):
-            await runner.run(encoding.encode({"not": "a list"}))
+        failure = await runner.run(payload)
+        assert isinstance(failure, ExecutionFailure)
+        assert "the input of" in failure.detail
+        assert outcomes(await runner.run(encoding.encode([1])), 1)[0].value == 1
+
+
+async def test_arrays_come_in_as_numpy_arrays(sandbox):
+    numpy = pytest.importorskip("numpy")
+    code = """
+        import random
+        def run(item):
+            item["a"] += 1
+            return [type(item["a"]).__name__, item["a"]]
+    """
+    payload = cbor2.dumps([{"a": numpy.arange(4.0).reshape(2, 2)}], canonical=True, default=encode_array)
+    async with sandbox.open_runner(manifest(code)) as runner:
+        [found] = outcomes(await runner.run(payload), 1)
+    assert found.value[0] == "ndarray"
+    assert found.value[1].tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
 async def test_one_chunk_at_a_time(sandbox):

@@ -211,7 +211,7 @@ async def test_number_of_processes_is_bounded(sandbox):
             return len(children)
     """
     [count] = await run_all(sandbox, code)
-    assert count == PROCESSES_MAX - 1
+    assert PROCESSES_MAX - 2 <= count <= PROCESSES_MAX - 1
 
 
 async def test_processes_left_behind_end_with_the_chunk(sandbox):
