@@ -8,12 +8,11 @@ driver resets the stream and reports `SessionEnded`; the other sessions are not 
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from math import inf
 from random import Random
 from typing import Any
 
 from protocol.errors import BadFrame, IllegalTransition, ParallelPeerError
-from protocol.limits import LEASE_LIFETIME_S, SESSION_IDLE_S, SESSIONS_PER_COORDINATOR_MAX, SESSIONS_PER_WORKER_MAX
+from protocol.limits import SESSION_IDLE_S
 from protocol.messages import Message
 from protocol.messages.job import (
     Assign,
@@ -51,6 +50,7 @@ from protocol.worker_lease import Lease, LeaseTerms
 from protocol.worker_ledger import Ledger
 from protocol.worker_policy import Free, Problem, WorkerPolicy, can_i_now
 from protocol.worker_session import Session
+from protocol.worker_sessions import Sessions
 from protocol.worker_transitions import TRANSITIONS, Action, SessionState
 
 STORY_LENGTH_MAX = 32
@@ -64,11 +64,10 @@ class WorkerMachine:
     ) -> None:
         self.policy = policy
         self.ledger = Ledger(identity.peer_id)
+        self.sessions = Sessions()
         self.stopping = False
         self._identity = identity
         self._auction = Auction(policy, environments, random)
-        self._sessions: dict[int, Session] = {}
-        self._deadlines: dict[int, float] = {}
         self._chunks_run_before = 0
         self._effects: list[Effect] = []
         self._story: deque[tuple[float, int, SessionState, str]] = deque(maxlen=STORY_LENGTH_MAX)
@@ -104,62 +103,46 @@ class WorkerMachine:
 
     def next_deadline(self) -> float:
         """When to send a `Tick`; infinity when nothing is due."""
-        return min(self._deadlines.values(), default=inf)
+        return self.sessions.next_deadline()
 
     # Questions.
 
     @property
     def slots_busy(self) -> int:
         """Slots that are leased."""
-        return sum(lease.terms.slots for lease in self._leases())
+        return sum(lease.terms.slots for lease in self.sessions.leases())
 
     @property
     def lease_count(self) -> int:
         """Leases in force."""
-        return len(self._leases())
+        return len(self.sessions.leases())
 
     @property
     def chunks_run(self) -> int:
         """Chunks that ran, in all leases."""
-        return self._chunks_run_before + sum(lease.chunks_run for lease in self._leases())
+        return self._chunks_run_before + sum(lease.chunks_run for lease in self.sessions.leases())
 
     def free(self) -> Free:
         """What is neither leased nor reserved by a bid."""
-        held = [session.held for session in self._sessions.values() if session.held is not None]
-        return Free(
-            slots=self.policy.slots - sum(one.slots for one in held),
-            memory_bytes=self.policy.memory_bytes - sum(one.memory_bytes for one in held),
-            leases=self.policy.leases_max - len(held),
-        )
+        return self.sessions.free(self.policy)
 
     def pause_if_full(self, session: int) -> bool:
         """Whether the driver must stop reading this stream until `ReadOn`, since too much input waits."""
-        known = self._sessions.get(session)
+        known = self.sessions.get(session)
         if known is None or known.lease is None or not known.lease.pause_if_full():
             return False
-        self._deadlines[session] = known.next_deadline()
+        self.sessions.note_deadline(known)
         return True
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree."""
-        free = self.free()
-        assert free.slots >= 0 and free.memory_bytes >= 0 and free.leases >= 0, free
-        assert self._deadlines.keys() == self._sessions.keys()
-        assert sum(not session.ending for session in self._sessions.values()) <= SESSIONS_PER_WORKER_MAX
-        for number, session in self._sessions.items():
-            assert not (session.bid and session.lease), "a bid and a lease at once"
-            assert not (self.stopping and session.held), "still working after the stop"
-            assert self._deadlines[number] == session.next_deadline()
-            if session.lease:
-                session.lease.check_invariants()
-
-    def _leases(self) -> list[Lease]:
-        return [session.lease for session in self._sessions.values() if session.lease]
+        self.sessions.check_invariants(self.policy)
+        assert not (self.stopping and self.sessions.leases()), "still working after the stop"
 
     # Dispatch.
 
     def _on_session(self, number: int, event: Event, content: object, now: float) -> None:
-        session = self._sessions.get(number)
+        session = self.sessions.get(number)
         state = session.state if session else SessionState.ABSENT
         kind = type(content)
         self._story.append((now, number, state, kind.__name__))
@@ -173,13 +156,12 @@ class WorkerMachine:
         self._settle(number, now)
 
     def _settle(self, number: int, now: float) -> None:
-        session = self._sessions.get(number)
+        session = self.sessions.get(number)
         if session is None:
-            self._deadlines.pop(number, None)
             return
         if session.lease:
             self._effects += session.lease.pump(now)
-        self._deadlines[number] = session.next_deadline()
+        self.sessions.note_deadline(session)
 
     def _illegal(self, event: Event, state: SessionState, kind: str) -> ParallelPeerError:
         if isinstance(event, Received):
@@ -191,30 +173,28 @@ class WorkerMachine:
 
     def _on_opened(self, event: SessionOpened, now: float) -> None:
         session = Session(event.session, event.coordinator, now)
-        mine = sum(other.coordinator == event.coordinator for other in self._sessions.values())
-        self._sessions[event.session] = session
-        if mine >= SESSIONS_PER_COORDINATOR_MAX or len(self._sessions) > SESSIONS_PER_WORKER_MAX:
+        has_room = self.sessions.has_room_for(event.coordinator)
+        self.sessions.add(session)
+        if not has_room:
             self._end_session(session, "too many job streams")
 
     def _on_ended(self, session: Session, _: SessionEnded, now: float) -> None:
         self._end_lease(session, now)
-        del self._sessions[session.number]
+        self.sessions.remove(session)
 
     def _on_tick(self, now: float) -> None:
-        for number in sorted(number for number, due in self._deadlines.items() if due <= now):
-            session = self._sessions[number]
+        for session in self.sessions.due(now):
             if session.bid and session.bid.lapses_at <= now:
                 session.drop_bid(now)
             if session.lease and session.lease.is_silent(now):
                 self._leave(session, "no heartbeat of the coordinator", now)
             if session.is_forgotten(now):
                 self._end_session(session, f"no call for {SESSION_IDLE_S:.0f} s")
-            self._settle(number, now)
+            self._settle(session.number, now)
 
     def _on_stop(self, now: float) -> None:
         self.stopping = True
-        for number in sorted(self._sessions):
-            session = self._sessions[number]
+        for session in self.sessions.sorted():
             if session.bid:
                 self._refuse(session, session.bid.call.call_id, (RefusalReason.STOPPING, ""))
                 session.drop_bid(now)
@@ -222,7 +202,7 @@ class WorkerMachine:
                 self._leave(session, "the worker is stopping", now)
             if not session.ending:
                 self._end_session(session, "the worker is stopping")
-            self._settle(number, now)
+            self._settle(session.number, now)
 
     def _end_session(self, session: Session, reason: str) -> None:
         session.ending = True
@@ -248,19 +228,13 @@ class WorkerMachine:
         if session.lease:
             return RefusalReason.TOO_MANY_LEASES, "there is a lease on this stream already"
         problem = can_i_now(call, self.free())
-        for idle in self._idle_sessions(now) if problem else ():
+        for idle in self.sessions.idle(now) if problem else ():
             self._leave(idle, "idle while others wait", now)
             self._settle(idle.number, now)
             problem = can_i_now(call, self.free())
             if problem is None:
                 break
         return problem
-
-    def _idle_sessions(self, now: float) -> list[Session]:
-        """Sessions whose lease had nothing to do for `LEASE_LIFETIME_S`, the longest idle one first."""
-        leased = [(session.lease, session) for session in self._sessions.values() if session.lease]
-        idle = [(lease.idle_since, session.number) for lease, session in leased if lease.is_idle]
-        return [self._sessions[number] for since, number in sorted(idle) if now - since >= LEASE_LIFETIME_S]
 
     def _on_outbid(self, session: Session, message: Outbid, now: float) -> None:
         if session.bid and session.bid.message.bid == message.bid:

@@ -296,8 +296,8 @@ class WorkerRules(RuleBasedStateMachine):
     def nothing_is_lost(self) -> None:
         """What was assigned is queued, runs, or waits as an answer; an idle lease has answered everything."""
         for number, side in self.sides.items():
-            lease = self.worker._sessions[number].lease
-            if lease is None:
+            session = self.worker.sessions.get(number)
+            if session is None or (lease := session.lease) is None:
                 continue
             kept = len(lease.answers) + lease.remaining
             assert len(side.with_worker) <= kept <= len(side.with_worker) + len(side.crossing)

@@ -1,0 +1,87 @@
+"""The book of a worker's sessions: which there are, what they hold together, what is due when."""
+
+from math import inf
+
+from protocol.ids import PeerId
+from protocol.limits import LEASE_LIFETIME_S, SESSIONS_PER_COORDINATOR_MAX, SESSIONS_PER_WORKER_MAX
+from protocol.worker_lease import Lease
+from protocol.worker_policy import Free, WorkerPolicy
+from protocol.worker_session import Session
+
+
+class Sessions:
+    """All sessions by their number. After a change to one, call `note_deadline`."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self._deadlines: dict[int, float] = {}
+
+    def get(self, number: int) -> Session | None:
+        """The session, or None when there is none of that number."""
+        return self._sessions.get(number)
+
+    def add(self, session: Session) -> None:
+        """A new session."""
+        self._sessions[session.number] = session
+
+    def remove(self, session: Session) -> None:
+        """The session is gone."""
+        del self._sessions[session.number]
+        self._deadlines.pop(session.number, None)
+
+    def sorted(self) -> list[Session]:
+        """All, by number."""
+        return [self._sessions[number] for number in sorted(self._sessions)]
+
+    def has_room_for(self, coordinator: PeerId) -> bool:
+        """Whether one more session of this coordinator is within the limits."""
+        mine = sum(session.coordinator == coordinator for session in self._sessions.values())
+        return mine < SESSIONS_PER_COORDINATOR_MAX and len(self._sessions) < SESSIONS_PER_WORKER_MAX
+
+    # Deadlines.
+
+    def note_deadline(self, session: Session) -> None:
+        """Ask the session anew when something of it is due."""
+        self._deadlines[session.number] = session.next_deadline()
+
+    def next_deadline(self) -> float:
+        """When the first thing is due; infinity when nothing is."""
+        return min(self._deadlines.values(), default=inf)
+
+    def due(self, now: float) -> list[Session]:
+        """Sessions of which something is due, by number."""
+        numbers = sorted(number for number, deadline in self._deadlines.items() if deadline <= now)
+        return [self._sessions[number] for number in numbers]
+
+    # What they hold together.
+
+    def leases(self) -> list[Lease]:
+        """The leases in force."""
+        return [session.lease for session in self._sessions.values() if session.lease]
+
+    def free(self, policy: WorkerPolicy) -> Free:
+        """What is neither leased nor reserved by a bid."""
+        held = [session.held for session in self._sessions.values() if session.held is not None]
+        return Free(
+            slots=policy.slots - sum(one.slots for one in held),
+            memory_bytes=policy.memory_bytes - sum(one.memory_bytes for one in held),
+            leases=policy.leases_max - len(held),
+        )
+
+    def idle(self, now: float) -> list[Session]:
+        """Sessions whose lease had nothing to do for `LEASE_LIFETIME_S`, the longest idle one first."""
+        leased = [(session.lease, session) for session in self._sessions.values() if session.lease]
+        idle = [(lease.idle_since, session.number) for lease, session in leased if lease.is_idle]
+        return [self._sessions[number] for since, number in sorted(idle) if now - since >= LEASE_LIFETIME_S]
+
+    def check_invariants(self, policy: WorkerPolicy) -> None:
+        """Raise AssertionError when the books do not agree."""
+        free = self.free(policy)
+        assert free.slots >= 0 and free.memory_bytes >= 0 and free.leases >= 0, free
+        assert self._deadlines.keys() == self._sessions.keys()
+        assert sum(not session.ending for session in self._sessions.values()) <= SESSIONS_PER_WORKER_MAX
+        for number, session in self._sessions.items():
+            assert not (session.bid and session.lease), "a bid and a lease at once"
+            assert self._deadlines[number] == session.next_deadline()
+            if session.lease:
+                session.lease.check_invariants()
