@@ -33,8 +33,6 @@ PEERS_LISTED_MAX = 1024
 REPUBLISH_JITTER = 0.2
 PUBLISH_RETRY_S = 5.0
 
-__all__ = ["Directory"]
-
 
 class Directory:
     """Publishes this peer's capability and finds those of others."""
@@ -124,8 +122,8 @@ class Directory:
             if not shards or len(found) >= wanted:
                 break
             prefix = shards.popleft()
-            # One more, as our own record may be among them.
-            envelopes, total = await self._dht.find_records(directory_key(name, prefix), wanted - len(found) + 1)
+            # Of what a shard gives some are known already, and one may be our own: so ask for all that are wanted.
+            envelopes, total = await self._dht.find_records(directory_key(name, prefix), wanted + 1)
             self._merge(found, envelopes)
             if total > SHARD_SPLIT_RECORDS and len(prefix) < SHARD_DEPTH_MAX:
                 shards.extend(self._random.sample([prefix + "0", prefix + "1"], 2))

@@ -19,6 +19,8 @@ from protocol.limits import BUCKET_SIZE
 from protocol.messages.dht import Contact
 
 LOOKUPS_CONCURRENT_MAX = 16
+SEEDS_MAX = 4 * BUCKET_SIZE
+"""More than are looked for: where all of the nearest have left together, those behind them still help."""
 
 AskContact = Callable[[Contact], Awaitable[Sequence[Contact]]]
 _Answer = tuple[PeerId, Sequence[Contact] | None]
@@ -58,8 +60,8 @@ class LookupDriver:
             return list(lookup.closest())
 
     def _seeds(self, target: bytes) -> list[Contact]:
-        nearest = self._requester.table.closest(target, 2 * BUCKET_SIZE)
-        return [contact for contact in nearest if self._requester.is_usable(contact)][:BUCKET_SIZE]
+        nearest = self._requester.table.closest(target, SEEDS_MAX)
+        return [contact for contact in nearest if self._requester.is_usable(contact)]
 
     async def _await_answer(self, lookup: Lookup, step: Wait, receive: "trio.MemoryReceiveChannel[_Answer]") -> None:
         with trio.move_on_at(step.until):

@@ -39,6 +39,8 @@ STREAMS_SERVED_MAX = 4096
 STREAM_IDLE_S = 300.0
 REQUESTS_PER_PEER_PER_S_MAX = 200.0
 REQUESTS_PER_PEER_BURST_MAX = 1000.0
+LINGER_S = 1.0
+"""How long a last refusal may take to arrive before the stream is reset under it."""
 REASON_LENGTH_MAX = 256
 
 
@@ -116,6 +118,7 @@ class DhtServer:
             self._counters.received[type_of(request)] += 1
             if not self._allowances[channel.remote_peer].take(trio.current_time()):
                 await self._send(channel, Failed(request_id=request.request_id, reason="too many requests"))
+                await trio.sleep(LINGER_S)
                 raise TooMany(f"{channel.remote_peer} sends over {REQUESTS_PER_PEER_PER_S_MAX:.0f} requests per second")
             await self._send(channel, self._answer(request, channel.stream))
 

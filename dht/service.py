@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 PINGS_CONCURRENT_MAX = 8
 MAINTENANCE_INTERVAL_S = 30.0
+MAINTENANCE_FIRST_S = 2.0
+MAINTENANCE_GROWTH = 4
+"""The first passes come soon and look for ourselves: peers that join together do not know one another yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,17 +235,27 @@ class DhtService:
             self.on_remote_error(peer, error)
 
     async def _maintain(self) -> None:
+        interval_s = MAINTENANCE_FIRST_S
         while True:
-            await trio.sleep(MAINTENANCE_INTERVAL_S * self._random.uniform(0.8, 1.2))
+            await trio.sleep(interval_s * self._random.uniform(0.8, 1.2))
+            joining = interval_s < MAINTENANCE_INTERVAL_S
+            interval_s = min(MAINTENANCE_GROWTH * interval_s, MAINTENANCE_INTERVAL_S)
             self._records.expire(self._wall_clock())
             for contact in self._table.retries_due(trio.current_time()):
                 self._requester.ping_soon(contact)
-            stale = self._table.stale_ranges(trio.current_time())
-            if not self.contact_count and self._bootstrap_contacts:
+            if self.contact_count:
+                await self._refresh(joining)
+            elif self._bootstrap_contacts:
                 await self.bootstrap(self._bootstrap_contacts)
-            elif self.contact_count and stale:
-                low, high = self._random.choice(stale)
-                await self.find_closest(self._random.randint(low, high).to_bytes(NODE_ID_BYTES))
+
+    async def _refresh(self, joining: bool) -> None:
+        """Look for ourselves while joining, and for somebody in a stale bucket."""
+        if joining:
+            await self.find_closest(node_id_of(self.peer_id))
+        stale = self._table.stale_ranges(trio.current_time())
+        if stale:
+            low, high = self._random.choice(stale)
+            await self.find_closest(self._random.randint(low, high).to_bytes(NODE_ID_BYTES))
 
     def _running(self) -> trio.Nursery:
         if self._nursery is None:
