@@ -44,7 +44,7 @@ from protocol.parties import party_of
 from protocol.payloads import PayloadCollector, inline_or_parts
 
 MESSAGES_QUEUED_MAX = 4096
-INLINE_BYTES_PER_ASSIGN_MAX = 2 * INLINE_SIZE_BYTES_MAX
+PAYLOAD_BYTES_PER_ASSIGN_MAX = 2 * INLINE_SIZE_BYTES_MAX
 CANCELLED_REMEMBERED_MAX = 1024
 RESULT_BYTES_COLLECTED_MAX = 4 * CHUNK_RESULT_BYTES_MAX
 
@@ -128,13 +128,11 @@ class WorkerLink:
             self._assigned[piece.chunk] = piece
             inline, parts = inline_or_parts(payload)
             self.send(*parts)
-            if batch and (
-                size + len(inline or b"") > INLINE_BYTES_PER_ASSIGN_MAX or len(batch) == CHUNKS_PER_BATCH_MAX
-            ):
+            if batch and (size + len(payload) > PAYLOAD_BYTES_PER_ASSIGN_MAX or len(batch) == CHUNKS_PER_BATCH_MAX):
                 self.send(Assign(lease=self.lease, chunks=tuple(batch)))
                 batch, size = [], 0
             batch.append(Assignment(chunk=piece.chunk, digest=digest(payload), data=inline))
-            size += len(inline or b"")
+            size += len(payload)
         self.send(Assign(lease=self.lease, chunks=tuple(batch)))
 
     def cancel(self, chunks: Sequence[ChunkId]) -> None:
