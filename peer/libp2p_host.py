@@ -339,4 +339,4 @@ def _affordable(connections_max: int) -> int:
     files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files_max == resource.RLIM_INFINITY:
         return connections_max
-    return max(16, min(connections_max, files_max - FILES_RESERVED))
+    return min(connections_max, max(16, files_max - FILES_RESERVED))

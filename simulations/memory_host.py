@@ -151,7 +151,9 @@ class MemoryHost:
         sides = (opener.peer_id, opener.own_address), (self.peer_id, self.own_address)
         theirs, ours = stream_pair(*sides, self._network.latency_s)
         link.ends.append((opener.peer_id, ours))
-        self._network.nursery.start_soon(self._run, handler, ours)
+        scope = trio.CancelScope()
+        self._handler_scopes.add(scope)
+        self._network.nursery.start_soon(self._run, handler, ours, scope)
         return theirs
 
     async def close(self) -> None:
@@ -208,9 +210,8 @@ class MemoryHost:
             raise RemoteError(f"at {other.own_address} answers peer {other.peer_id}, not {peer}")
         raise Unavailable(f"cannot reach {peer}: " + ("connection refused" if known else "no address is known"))
 
-    async def _run(self, handler: StreamHandler, stream: MemoryStream) -> None:
-        with trio.CancelScope() as scope:
-            self._handler_scopes.add(scope)
+    async def _run(self, handler: StreamHandler, stream: MemoryStream, scope: trio.CancelScope) -> None:
+        with scope:
             try:
                 await handler(stream)
             except ParallelPeerError as error:
