@@ -124,8 +124,8 @@ class SandboxProcess:
         return usage(first, memory_bytes_doubtful) if first is not None else TreeUsage(0, 0)
 
     def has_leftovers(self) -> bool:
-        """Whether a chunk has left processes behind."""
-        first = self._first_pid()
+        """Whether a chunk has left processes behind. Asked after every chunk, so with the fewest looks at /proc."""
+        first = self._told_pid()
         return first is None or len(descendants(first)) > _PROCESSES_OF_A_RUNNER
 
     def kill(self) -> None:
@@ -178,13 +178,18 @@ class SandboxProcess:
             os.close(fd)
 
     def _first_pid(self) -> int | None:
+        """The first process inside, while it is there."""
+        first = self._told_pid()
+        return first if first is not None and self._is_ours(first) else None
+
+    def _told_pid(self) -> int | None:
         """The first process inside, told by bubblewrap once it has made the namespaces."""
         if self._first is None:
             with suppress(BlockingIOError):
                 self._info += os.read(self._ends.info_fd, 4096)
             told = re.search(rb'"child-pid":\s*(\d+)', self._info)  # the JSON comes in pieces, this one first
             self._first = int(told[1]) if told else None
-        return self._first if self._first is not None and self._is_ours(self._first) else None
+        return self._first
 
     def _is_ours(self, pid: int) -> bool:
         try:

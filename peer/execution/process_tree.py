@@ -1,11 +1,11 @@
 """Memory and number of processes of a sandbox, read from `/proc`: what no per-process limit can bound."""
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
-_PROC = Path("/proc")
+_READ_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,26 @@ def descendants(root_pid: int) -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
+    """Each thread has its own list. Read without pathlib: this is asked after every chunk."""
+    threads = f"/proc/{pid}/task"
     try:
-        threads = list((_PROC / str(pid) / "task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+        return [
+            int(child)
+            for thread in os.listdir(threads)  # noqa: PTH208
+            for child in _read(f"{threads}/{thread}/children").split()
+        ]
     except FileNotFoundError:
         return _children_without_kernel_list(pid)
     except (ProcessLookupError, PermissionError):
         return []
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _READ_BYTES_MAX)
+    finally:
+        os.close(fd)
 
 
 def _children_without_kernel_list(pid: int) -> list[int]:
