@@ -66,6 +66,6 @@ def fetch_results(client: ControlClient, job: str, out: Path | None, *, force: b
     if as_json:
         print_json({"out": str(out), "job": view})
         return
-    for line in first_failures(out):
+    for line in first_failures(out, view):
         say(line)
     say(f"{view.items_done:,} of {view.items:,} items are done ({view.state}); results in {out / 'results.jsonl'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cli.exits import DONE, FAILED, INTERRUPTED, NO_WORKER
-from cli.text import short_peer
+from cli.text import count, short_peer
 from peer.views import JobState, JobView, ResultLine
 from protocol.errors import LocalError
 
@@ -15,9 +15,10 @@ RESULTS_NAME = "results.jsonl"
 REPORT_NAME = "report.json"
 FAILURES_SHOWN_MAX = 5
 OK_WITHIN_BYTES = 60
-_NOT_RUN = {
-    JobState.CANCELLED: "not run: the job was cancelled",
-    JobState.INTERRUPTED: "not run: the peer stopped while the job ran",
+NOT_RUN = "not run: "
+_REASONS = {
+    JobState.CANCELLED: "the job was cancelled",
+    JobState.INTERRUPTED: "the peer stopped while the job ran",
 }
 
 
@@ -39,29 +40,37 @@ def write_results(folder: Path, job: JobView, lines: Iterable[bytes]) -> None:
     _write(folder / REPORT_NAME, job, [msgspec.json.format(msgspec.json.encode(job), indent=2)])
 
 
-def first_failures(folder: Path) -> list[str]:
-    """In plain words, which items failed, where and why: the first ones, and how many more there are."""
+def first_failures(folder: Path, job: JobView) -> list[str]:
+    """In plain words, which items failed, where and why: the first ones; and how many were not run at all."""
     found: list[str] = []
-    more = 0
+    failed = not_run = 0
     with (folder / RESULTS_NAME).open("rb") as file:
-        for line in file:
-            if b'"ok": true' in line[:OK_WITHIN_BYTES]:
+        for text in file:
+            if b'"ok": true' in text[:OK_WITHIN_BYTES]:
                 continue
-            if len(found) == FAILURES_SHOWN_MAX:
-                more += 1
+            line = msgspec.json.decode(text, type=ResultLine)
+            if (line.error or "").startswith(NOT_RUN):
+                not_run += 1
                 continue
-            found.append(_failure(msgspec.json.decode(line, type=ResultLine)))
-    return found + ([f"... and {more:,} more; {RESULTS_NAME} has them all"] if more else [])
+            failed += 1
+            if failed <= FAILURES_SHOWN_MAX:
+                found.append(_failure(line, job))
+    if failed > FAILURES_SHOWN_MAX:
+        found.append(
+            f"... and {failed - FAILURES_SHOWN_MAX:,} more; {RESULTS_NAME} has them all, with their tracebacks"
+        )
+    return found + ([f"{count(not_run, 'item')} {'was' if not_run == 1 else 'were'} not run"] if not_run else [])
 
 
-def _failure(line: ResultLine) -> str:
-    where = f" on {short_peer(line.worker)}" if line.worker else ""
+def _failure(line: ResultLine, job: JobView) -> str:
+    here = {one.peer for one in job.workers if one.local}
+    where = f" on {'this machine' if line.worker in here else short_peer(line.worker)}" if line.worker else ""
     return f"item {line.item} failed{where}: {line.error}"
 
 
 def _every_item(job: JobView, lines: Iterable[bytes]) -> Iterator[bytes]:
     """The lines, with one that says so for each item that has none."""
-    reason = _NOT_RUN.get(job.state, f"not run: {job.message or job.state}")
+    reason = NOT_RUN + _REASONS.get(job.state, job.message or job.state)
     expected = 0
     for line in lines:
         item = _item_of(line)

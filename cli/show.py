@@ -131,7 +131,8 @@ def _job_table(job: JobView) -> Table:
     failed = f", {job.items_failed:,} failed" if job.items_failed else ""
     table.add_row("items", f"{job.items_done:,} of {job.items:,} done{failed}")
     table.add_row("chunks", ", ".join(f"{number} {state}" for state, number in job.chunks.items() if number) or "none")
-    table.add_row("workers", f"{len(job.workers)}: {funnel_line(job.funnel)}")
+    table.add_row("workers", _workers_in_words(job))
+    table.add_row("auction", funnel_line(job.funnel))
     table.add_row("time", f"{seconds(job.elapsed_s)} for {seconds(job.compute_s)} of computing")
     table.add_row("speed-up", f"{job.speed_up:.2f} times one machine of this kind alone")
     table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds")
@@ -145,6 +146,12 @@ def _job_table(job: JobView) -> Table:
     if job.bytes_sent or job.bytes_received:
         table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
     return table
+
+
+def _workers_in_words(job: JobView) -> str:
+    others = sum(1 for one in job.workers if not one.local)
+    here = "this machine" if len(job.workers) > others else ""
+    return " and ".join(filter(None, [here, count(others, "other peer") if others else ""])) or "none"
 
 
 def _pairs() -> Table:

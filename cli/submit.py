@@ -140,7 +140,7 @@ def _report(job: JobView, options: SubmitOptions) -> None:
     from cli.show import job_report
 
     show(job_report(job))
-    for line in first_failures(options.out):
+    for line in first_failures(options.out, job):
         say(line)
     say(f"results in {options.out / 'results.jsonl'}, report in {options.out / 'report.json'}")
 

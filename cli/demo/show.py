@@ -20,7 +20,7 @@ from cli.progress import JobProgress
 from cli.results import RESULTS_NAME, exit_code, write_results
 from cli.show import job_report, peers_table
 from cli.submit import run_to_the_end
-from cli.text import MARK, count, fault_mark, funnel_line, seconds, short_peer
+from cli.text import MARK, count, fault_mark, seconds, short_peer
 from peer.data_folder import DataFolder
 from peer.views import JobRequest, JobView, PeerView, ResultLine
 from protocol.errors import LocalError
@@ -131,7 +131,6 @@ def _best(out: Path) -> Best:
 
 def _show(job: JobView, best: Best) -> None:
     show(job_report(job))
-    say(f"auction: {funnel_line(job.funnel)}")
     if job.liars:
         caught = ", ".join(short_peer(peer) for peer in job.liars)
         say(f"{MARK} caught lying and banned: {caught}; {count(job.revoked, 'accepted chunk')} thrown away and redone")
