@@ -1,0 +1,137 @@
+"""The command itself: wrong use ends before anything starts, with one line and the right exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import main as main_module
+from cli.main import app, main
+from protocol.errors import Unavailable
+
+GOOD = "def run(item):\n    return item\n"
+
+
+@pytest.fixture
+def submit(tmp_path: Path, monkeypatch, capsys):
+    """`submit(*words, code=, items=)`: the exit code and what was complained; nothing may be started."""
+
+    def no_child(*_: object, **__: object) -> None:
+        raise AssertionError("a peer was started")
+
+    monkeypatch.setattr("cli.child.ChildPeer.__enter__", no_child)
+
+    def submit(*words: str, code: str = GOOD, items: str = "1\n", out: str = "out") -> tuple[int, str]:
+        (tmp_path / "job.py").write_text(code)
+        (tmp_path / "in.jsonl").write_text(items)
+        arguments = ["submit", "python", str(tmp_path / "job.py"), "--map", str(tmp_path / "in.jsonl")]
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--out", str(tmp_path / out), "--data", str(tmp_path / "data"), *words])
+        return ended.value.code, capsys.readouterr().err
+
+    return submit
+
+
+@pytest.mark.parametrize(
+    ("words", "files", "message"),
+    [
+        ([], {"code": "x = 1\n"}, r"job.py has no function `run`"),
+        ([], {"code": "def run(item):\nreturn\n"}, "job.py:2: "),
+        ([], {"items": ""}, "in.jsonl is empty"),
+        ([], {"items": "1\n{\n"}, "in.jsonl:2: not JSON"),
+        ([], {"out": "."}, "is not empty; choose another folder with --out"),
+        ([], {"out": "job.py/out"}, "for the results"),
+        (["--verify", "trust me"], {}, "--verify: "),
+        (["--local", "two"], {}, "--local takes a number of slots or `off`, not 'two'"),
+        (["--local", "999"], {}, "out of range"),
+        (["--item-timeout", "0"], {}, "out of range"),
+        (["--bootstrap", "/ip4/1.2.3.4/tcp/1"], {}, "has no peer id"),
+    ],
+)
+def test_wrong_use_of_submit_ends_with_2_before_anything_starts(submit, words, files, message):
+    code, complaint = submit(*words, **files)
+    assert code == 2
+    assert message in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_another_runtime_is_refused_by_name(submit, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", "cobol", "job", "--map", "in", "--data", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "no runtime 'cobol'" in capsys.readouterr().err
+
+
+def test_a_missing_option_and_an_unknown_command_end_with_2():
+    runner = CliRunner()
+    assert runner.invoke(app, ["submit", "python", "job.py"]).exit_code == 2
+    assert runner.invoke(app, ["nonsense"]).exit_code == 2
+    assert runner.invoke(app, ["start", "--slots", "-1"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["peers"],
+        ["stop"],
+        ["job", "list"],
+        ["job", "show", "x"],
+        ["job", "logs", "x"],
+        ["job", "cancel", "x"],
+    ],
+)
+def test_without_a_peer_each_question_says_how_to_start_one(words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--data", str(tmp_path)])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"peer: no peer runs on {tmp_path}; start one with `peer start`\n"
+
+
+def test_no_error_reaches_the_user_as_a_traceback(monkeypatch, capsys, tmp_path):
+    def fail(error: Exception) -> None:
+        def raise_it(_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(main_module, "_client", raise_it)
+
+    fail(Unavailable("nobody answers"))
+    with pytest.raises(SystemExit) as ended:
+        main(["status"])
+    assert (ended.value.code, capsys.readouterr().err) == (1, "peer: nobody answers\n")
+    fail(ZeroDivisionError("inside"))
+    with pytest.raises(SystemExit) as ended:
+        main(["status"])
+    complaint = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "internal error: ZeroDivisionError: inside" in complaint
+    assert "Traceback" not in complaint
+
+
+def test_ctrl_c_ends_with_130(monkeypatch, capsys):
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "_client", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["status"])
+    assert ended.value.code == 130
+
+
+def test_the_demonstration_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        main(["demo"])
+    assert ended.value.code == 2
+    assert "scikit-learn" in capsys.readouterr().err
+
+
+def test_a_terminal_without_unicode_gets_no_traceback(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli", "--help"],
+        env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0
+    assert b"submit" in ended.stdout
