@@ -1,6 +1,7 @@
 """`peer demo`: four peers as processes of this machine, one of which lies, and a search on real data."""
 
 import importlib.util
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from cli.progress import JobProgress
 from cli.results import RESULTS_NAME, exit_code, write_results
 from cli.show import job_report, peers_table
 from cli.submit import run_to_the_end
-from cli.text import MARK, count, fault_mark, seconds, short_peer
+from cli.text import count, fault_mark, short_peer
 from peer.data_folder import DataFolder
 from peer.views import JobRequest, JobView, PeerView, ResultLine
 from protocol.errors import LocalError
@@ -60,7 +61,8 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
     if not as_json:
         err().print(peers_table(known))
     say(f"\nThe job: {len(search.choices())} choices of hyper-parameters for a support vector machine that reads")
-    say("handwritten digits, each cross-validated on five folds; every result is wanted from two peers.")
+    say("handwritten digits, each cross-validated on five folds. Two peers must agree on every result; where they")
+    say(f"do not, {NAMES[0]}, who only coordinates, computes it herself and bans the one who lied.\n")
     client = peers[0].client
     job = client.submit(_request())
     with JobProgress("digits", with_story=True) as progress:
@@ -78,7 +80,9 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
 
 def _request() -> JobRequest:
     code = Path(search.__file__).read_text(encoding="utf-8")
-    return JobRequest(name="digits", code=code, items=list(search.choices()), verify="quorum:2", worker_wait_s=30.0)
+    return JobRequest(
+        name="digits", code=code, items=list(search.choices()), verify="quorum:2", local=0, worker_wait_s=30.0
+    )
 
 
 @contextmanager
@@ -92,8 +96,7 @@ def _four_peers(folder: Path) -> Iterator[list[ChildPeer]]:
         peers = [first, *others]
         try:
             for name, peer in zip(NAMES, peers, strict=True):
-                joined = peer.wait_for("joined")
-                del joined
+                peer.wait_for("joined")
                 fault = fault_mark(LIAR) if name == NAMES[-1] else ""
                 say(f"  {name:8} {short_peer(peer.client.status().peer)}  process {peer.pid}  {fault}")
             yield peers
@@ -131,9 +134,8 @@ def _best(out: Path) -> Best:
 
 def _show(job: JobView, best: Best) -> None:
     show(job_report(job))
-    if job.liars:
-        caught = ", ".join(short_peer(peer) for peer in job.liars)
-        say(f"{MARK} caught lying and banned: {caught}; {count(job.revoked, 'accepted chunk')} thrown away and redone")
+    if not job.liars:
+        say(f"{NAMES[-1]} was not caught: this time it lied about nothing that counted")
     if not best.choices:
         return
     table = Table("C", "gamma", "accuracy in cross-validation", box=None, title="Best choices", title_justify="left")
@@ -142,8 +144,7 @@ def _show(job: JobView, best: Best) -> None:
     show(table)
     first = best.choices[0]
     say(f"The best choice, C = {first['C']:g} and gamma = {first['gamma']:.5f}, reads {best.true_accuracy:.2%} of the")
-    say(f"digits right that no worker has seen (checked here). {seconds(job.elapsed_s)} for "
-        f"{seconds(job.compute_s)} of computing.")  # fmt: skip
+    say(f"digits right that no worker has seen (checked here). Four peers shared {count(os.cpu_count() or 1, 'core')}.")
 
 
 @contextmanager
