@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as Ctrl-C does, so that what it has started is ended as well."""
+"""SIGTERM and a closed terminal end a command as Ctrl-C does, so that what it has started is ended as well."""
 
 import signal
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ from types import FrameType
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Within it, SIGTERM raises `KeyboardInterrupt`."""
+    """Within it, SIGTERM and SIGHUP raise `KeyboardInterrupt`."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -45,7 +45,11 @@ def peers_table(peers: Sequence[PeerView]) -> RenderableType:
     """What the directory knows."""
     if not peers:
         return Text("No other peer is known. Start one with --bootstrap, as `peer status` of this one shows.")
-    table = Table("peer", "reachable", "runtimes", "sandbox", "slots", "price", "speed", "memory", "address", box=None)
+    table = Table("peer", box=None)
+    table.add_column("reachable", no_wrap=True)
+    for name in ("runtimes", "sandbox", "slots", "price", "speed", "memory"):
+        table.add_column(name)
+    table.add_column("address", overflow="fold")
     for one in peers:
         table.add_row(
             short_peer(one.peer),
@@ -101,10 +105,10 @@ def story(job: JobView) -> RenderableType:
 
 def workers_table(workers: Sequence[WorkerView]) -> RenderableType:
     """Who worked on a job."""
-    table = Table("worker", "state", box=None)
+    table = Table("worker", box=None)
+    table.add_column("state", no_wrap=True)
     for name in ("slots", "chunks", "items", "computing", "paid", "credits", "audits", "failures", "revoked"):
         table.add_column(name, justify="right")
-    table.add_column("")
     for one in workers:
         table.add_row(
             worker_name(one),
@@ -118,8 +122,9 @@ def workers_table(workers: Sequence[WorkerView]) -> RenderableType:
             str(one.audits),
             str(one.failures),
             str(one.revoked),
-            Text(clean(fault_mark(one.fault)), "yellow"),
         )
+        if one.fault:
+            table.add_row("", Text(clean(fault_mark(one.fault)), "yellow"))
     return table
 
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -94,7 +94,7 @@ class Ending:
 
     async def on_signals(self) -> None:
         """The first signal ends the peer politely, a second one at once."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for _ in signals:
                 break
             say("stopping (again to end at once)")
@@ -143,7 +143,7 @@ class Voice:
         """The peer runs."""
         if self._as_json:
             ready = {"event": "ready", "peer": status.peer, "bootstrap": status.bootstrap, "sandbox": status.sandbox}
-            print_json({**ready, "fault": status.fault, "pid": status.pid, "data": status.data_folder})
+            self._event({**ready, "fault": status.fault, "pid": status.pid, "data": status.data_folder})
             return
         self._say(f"peer {status.peer}")
         if status.fault:
@@ -161,12 +161,12 @@ class Voice:
         match event:
             case BootstrapTried(address, reason):
                 if self._as_json:
-                    print_json({"event": "bootstrap", "address": address, "error": reason})
+                    self._event({"event": "bootstrap", "address": address, "error": reason})
                 elif reason:
                     say(f"peer: cannot join by {address}: {reason}")
             case Joined(contacts):
                 if self._as_json:
-                    print_json({"event": "joined", "contacts": contacts})
+                    self._event({"event": "joined", "contacts": contacts})
                 else:
                     self._say(self._standing(contacts))
 
@@ -177,8 +177,14 @@ class Voice:
             return "none of the given peers answers: standing alone for now, trying them again as long as it runs"
         return "standing alone until another peer joins"
 
+    def _event(self, event: dict[str, object]) -> None:
+        with suppress(BrokenPipeError):
+            print_json(event)
+
     def _say(self, text: str) -> None:
-        print(clean(text), flush=True)  # noqa: T201 - the answer of this command, line by line
+        # Whoever read our output may be gone; the peer goes on.
+        with suppress(BrokenPipeError):
+            print(clean(text), flush=True)  # noqa: T201 - the answer of this command, line by line
 
 
 def _settings(options: StartOptions, bootstrap: Bootstrap, speed: float) -> NodeSettings:

@@ -8,7 +8,7 @@ wrongly, 404 for what is not there, 413 for too much, 503 for what cannot be rea
 import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -185,10 +185,12 @@ class ControlApi:
 
     def _view(self, wanted: str) -> JobView:
         """The job with that id, with the only id that begins so, or the newest for `last`."""
+        with suppress(LocalError):
+            return self._peer.jobs.view(JobId(wanted))
         views = self._peer.jobs.views()
         if wanted == NEWEST_JOB and views:
             return views[0]
-        found = [view for view in views if view.id == wanted] or [view for view in views if view.id.startswith(wanted)]
+        found = [view for view in views if view.id.startswith(wanted)]
         if not found:
             raise UnknownJob(f"no job {wanted!r} here; `peer job list` shows those that there are")
         if len(found) > 1:
