@@ -25,6 +25,7 @@ from peer.execution.limits import (
     SANDBOX_UID_MAPPED,
     SANDBOX_UIDS_PER_PEER,
 )
+from peer.execution.orphans import end_orphans
 from peer.execution.process import Ends, SandboxProcess
 from peer.execution.sandbox import BubblewrapFiles, bubblewrap_arguments, can_become_anyone, find_bubblewrap, users_file
 from peer.execution.seccomp import filter_program
@@ -66,6 +67,7 @@ class Launcher:
         self._bubblewrap = find_bubblewrap()
         self._filter = filter_program()
         self.interpreter: Interpreter = this_interpreter()
+        end_orphans(self._bubblewrap, self.interpreter.command[-1])
         self._root = can_become_anyone()
         self._numbers = count()
 
@@ -100,7 +102,7 @@ class Launcher:
             # --clearenv would not do: /proc/1/environ inside is that of bubblewrap itself.
             env={},
             cwd="/",
-            # An interrupt typed at the peer's terminal is for the peer.
+            # An interrupt typed at the peer's terminal is for the peer; and one signal ends what is halfway started.
             process_group=0,
         )
         return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES)

@@ -57,6 +57,11 @@ class SandboxProcess:
         for fd in (ends.channel.fileno(), ends.output_fd, self._pidfd):
             self._epoll.register(fd, select.EPOLLIN)
 
+    @property
+    def pid(self) -> int:
+        """Of the process outside that waits for the sandbox; also the number of its process group."""
+        return self._popen.pid
+
     def send(self, frame: bytes) -> None:
         """Queue a frame; `pump` (called by all who wait) sends the rest when there is room."""
         self._outgoing = memoryview(frame)
@@ -130,9 +135,11 @@ class SandboxProcess:
 
     def kill(self) -> None:
         """End everything in the sandbox, now. Harmless when it has ended."""
+        if self._popen.poll() is not None:
+            return
         first = self._first_pid()
         if first is None:
-            self._popen.kill()
+            self._kill_halfway_started()
             return
         with suppress(ProcessLookupError):
             fd = os.pidfd_open(first)
@@ -142,6 +149,13 @@ class SandboxProcess:
                     signal.pidfd_send_signal(fd, signal.SIGKILL)
             finally:
                 os.close(fd)
+
+    def _kill_halfway_started(self) -> None:
+        """Bubblewrap has not let the first process inside go on yet. That one would wait for ever if only its
+        parent were killed; both are still in one process group, and no fork escapes a signal to a group.
+        """
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
 
     async def reap(self) -> None:
         """Kill, wait until nothing is left, close everything. Shielded; takes milliseconds."""

@@ -14,6 +14,7 @@ import contextlib
 import faulthandler
 import mmap
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,12 @@ class Channel:
 
         self._fd = fd
         self._decoder = FrameDecoder(CHUNK_INPUT_BYTES_MAX)
+
+    def is_abandoned(self) -> bool:
+        """The peer was killed while bubblewrap was still on its way to watching it: from now on it does watch."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def send(self, *message: object) -> None:
         """One message out."""
@@ -62,6 +69,8 @@ def main() -> None:
     _close_all_but(channel_fd, progress_fd)
     _enter_cage(settings)
     channel = Channel(channel_fd)
+    if channel.is_abandoned():
+        return
     channel.send("caged")
     job = _load(settings)
     channel.send("loaded")

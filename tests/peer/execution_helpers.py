@@ -1,6 +1,8 @@
 """What the tests of execution share: job files as text, chunks as lists, outcomes as objects."""
 
-from collections.abc import Sequence
+import os
+import select
+from collections.abc import Iterable, Sequence
 from textwrap import dedent
 
 from peer.execution.executor import SandboxedExecutor
@@ -37,4 +39,30 @@ async def run_one(executor: Executor, code: str, item: object = 0, **fields: obj
         return await runner.run(encoding.encode([item]))
 
 
-__all__ = ["MIB", "Execution", "ExecutionFailure", "SandboxedExecutor", "manifest", "outcomes", "run_all", "run_one"]
+def still_alive(pids: Iterable[int], timeout_s: float = 5.0) -> list[int]:
+    """Which of these processes do not end in time. One that nobody has waited for yet counts as ended."""
+    return [pid for pid in pids if not _ends(pid, timeout_s)]
+
+
+def _ends(pid: int, timeout_s: float) -> bool:
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], timeout_s)[0])
+    finally:
+        os.close(fd)
+
+
+__all__ = [
+    "MIB",
+    "Execution",
+    "ExecutionFailure",
+    "SandboxedExecutor",
+    "manifest",
+    "outcomes",
+    "run_all",
+    "run_one",
+    "still_alive",
+]

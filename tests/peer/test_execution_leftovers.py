@@ -5,15 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import trio
-from execution_helpers import manifest, outcomes, run_all
+from execution_helpers import manifest, outcomes, run_all, still_alive
 
 from peer.execution import launch, seccomp
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.process_tree import descendants
 from peer.execution.sandbox import bubblewrap_arguments
 from peer.seam import Execution
 from protocol import encoding
@@ -47,6 +50,65 @@ async def test_no_process_and_no_descriptor_is_left(sandbox):
     assert own.children(recursive=True) == []
 
 
+async def test_sandbox_that_is_ended_while_it_starts_leaves_nothing():
+    """Bubblewrap's first process waits for its parent without watching it: killing the parent alone leaves it there."""
+    launcher = launch.Launcher()
+    groups = set()
+    for delay_ms in [0, 0, 0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12]:
+        process = launcher.start(launch.JobCode("job", "job.py", b"", "run", 2**30))
+        groups.add(process.pid)
+        await trio.sleep(delay_ms / 1000)
+        await process.reap()
+    assert still_alive(_processes_in(groups), timeout_s=1.0) == []
+
+
+def _processes_in(groups: set[int]) -> list[int]:
+    found = []
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) in groups:
+                found.append(pid)
+    return found
+
+
+PEER_KILLED_EARLY = """
+import sys, time
+from peer.execution.launch import JobCode, Launcher
+launcher = Launcher()
+processes = [launcher.start(JobCode("job", "job.py", b"while True: pass", "run", 2**30)) for _ in range(2)]
+print(*(process.pid for process in processes), flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.004, 0.02])
+def test_peer_killed_while_sandboxes_start_leaves_nothing_for_long(sandbox, delay_s):
+    """What bubblewrap itself leaves then, the next peer on this machine ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PEER_KILLED_EARLY], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as peer:
+        assert peer.stdout is not None
+        groups = set(map(int, peer.stdout.readline().split()))
+        time.sleep(delay_s)
+        inside = [pid for group in groups for pid in descendants(group)]
+        peer.send_signal(signal.SIGKILL)
+    launch.Launcher()
+    assert still_alive([*inside, *_processes_in(groups)]) == []
+
+
+async def test_orphans_of_killed_peers_are_ended_and_nothing_else(sandbox):
+    launcher = launch.Launcher()
+    abandoned = [launcher.start(launch.JobCode("job", "job.py", b"", "run", 2**30)) for _ in range(10)]
+    for process in abandoned:
+        os.kill(process.pid, signal.SIGKILL)
+    async with sandbox.open_runner(manifest("def run(item):\n    return item")) as runner:
+        launch.Launcher()
+        assert outcomes(await runner.run(encoding.encode([1])), 1)[0].value == 1
+    assert still_alive(_processes_in({process.pid for process in abandoned})) == []
+    for process in abandoned:
+        await process.reap()
+
+
 async def test_runner_that_dies_while_idle_is_started_again(sandbox):
     code = """
         import os, threading
@@ -57,8 +119,7 @@ async def test_runner_that_dies_while_idle_is_started_again(sandbox):
     """
     async with sandbox.open_runner(manifest(code)) as runner:
         outcomes(await runner.run(encoding.encode([1])), 1)
-        _, alive = psutil.wait_procs(psutil.Process().children(recursive=True)[1:], timeout=5)
-        assert alive == []
+        assert still_alive(child.pid for child in psutil.Process().children(recursive=True)) == []
         [after] = outcomes(await runner.run(encoding.encode([0])), 1)
     assert after.value == 0
 
@@ -68,6 +129,7 @@ import psutil, sys, trio
 sys.path.insert(0, {tests!r})
 from execution_helpers import manifest
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.process_tree import descendants
 from protocol import encoding
 
 async def main():
@@ -86,11 +148,10 @@ def test_killed_peer_takes_its_sandboxes_with_it(sandbox):
     script = KILLED_PEER.format(tests=str(REPOSITORY / "tests/peer"), code=CODE)
     with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdout is not None
-        processes = [psutil.Process(int(pid)) for pid in peer.stdout.readline().split()]
+        processes = [int(pid) for pid in peer.stdout.readline().split()]
         assert len(processes) >= 4
         peer.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(processes, timeout=5)
-    assert alive == []
+    assert still_alive(processes) == []
 
 
 def test_without_bubblewrap_nothing_is_offered(monkeypatch):
@@ -174,6 +235,7 @@ import os, sys, trio
 sys.path.insert(0, "tests/peer")
 from execution_helpers import run_all
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.process_tree import descendants
 executor = SandboxedExecutor()
 assert os.getuid() == 12345
 assert executor.sandbox_report().works, executor.sandbox_report()
