@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -38,6 +38,7 @@ from protocol.worker_policy import WorkerPolicy
 READ_SIZE_BYTES = 4096
 STOP_TIMEOUT_S = 8.0
 MEMORY_SHARE = 0.75
+SPEED_TIMEOUT_S = 10.0
 PORT_NAME = "listen.port"
 
 Bootstrap = Sequence[tuple[PeerId, str]]
@@ -178,13 +179,23 @@ class Voice:
         return "standing alone until another peer joins"
 
     def _event(self, event: dict[str, object]) -> None:
-        with suppress(BrokenPipeError):
+        with _deaf_to_broken_pipes():
             print_json(event)
 
     def _say(self, text: str) -> None:
-        # Whoever read our output may be gone; the peer goes on.
-        with suppress(BrokenPipeError):
+        with _deaf_to_broken_pipes():
             print(clean(text), flush=True)  # noqa: T201 - the answer of this command, line by line
+
+
+@contextmanager
+def _deaf_to_broken_pipes() -> Iterator[None]:
+    """Whoever read our output may be gone; the peer goes on and says no more."""
+    try:
+        yield
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _settings(options: StartOptions, bootstrap: Bootstrap, speed: float) -> NodeSettings:
@@ -202,11 +213,14 @@ async def _speed(executor: Executor) -> float:
     """Measured before anybody is served; 1.0, the reference machine's, where it cannot be."""
     if not executor.offers():
         return 1.0
+    reason = f"the benchmark took more than {SPEED_TIMEOUT_S:.0f} s"
     try:
-        return await measure_speed(executor)
+        with trio.move_on_after(SPEED_TIMEOUT_S):
+            return await measure_speed(executor)
     except LocalError as error:
-        logging.getLogger(__name__).warning("the speed of this machine is not known: %s", error)
-        return 1.0
+        reason = str(error)
+    logging.getLogger(__name__).warning("the speed of this machine is not known: %s", reason)
+    return 1.0
 
 
 def _usual_place(folder: DataFolder) -> str:

@@ -59,6 +59,20 @@ def test_a_second_instance_on_the_folder_is_refused_and_names_the_first(start_pe
     assert start_peer("a").id == first.id
 
 
+def test_a_peer_whose_reader_is_gone_goes_on(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "start", "--data", str(tmp_path / "a")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("peer ")
+    process.stdout.close()
+    while run_command("status", "--data", str(tmp_path / "a")).returncode:
+        assert process.poll() is None
+    assert run_command("stop", "--data", str(tmp_path / "a")).returncode == 0
+    assert process.wait(timeout=10) == 0
+    assert "BrokenPipe" not in process.stderr.read()
+    process.stderr.close()
+
+
 def test_status_peers_and_stop(start_peer):
     peer = start_peer("a", "--fault", "slow:10")
     peer.wait_for("joined")
