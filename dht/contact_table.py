@@ -103,12 +103,18 @@ class ContactTable:
         return failure is not None and now < failure.retry_at
 
     def retries_due(self, now: float) -> list[Contact]:
-        """Former contacts whose back-off is over, each given once per failure, a few times in all."""
-        due = [failure for failure in self._failures.values() if failure.retry_at <= now]
-        for failure in due:
+        """Former contacts to ping again: when their back-off is over, `FAILURES_MAX` times in all.
+
+        Where more have failed than live, it is probably we who were cut off: then all of them, and none is
+        given up.
+        """
+        if len(self._failures) > len(self):
+            return [failure.contact for failure in self._failures.values() if failure.contact]
+        due = [(peer, failure) for peer, failure in self._failures.items() if failure.retry_at <= now]
+        for peer, failure in due:
             if failure.contact is None or failure.count >= FAILURES_MAX:
-                self._failures = OrderedDict((p, f) for p, f in self._failures.items() if f is not failure)
-        return [failure.contact for failure in due if failure.contact and failure.count < FAILURES_MAX]
+                del self._failures[peer]
+        return [failure.contact for _, failure in due if failure.contact and failure.count < FAILURES_MAX]
 
     def closest(self, target: bytes, count: int) -> list[Contact]:
         """Exactly the closest contacts to an id, closest first."""

@@ -93,7 +93,8 @@ def test_a_newcomer_takes_the_place_of_a_contact_that_fails() -> None:
 
 def test_a_failed_contact_is_left_alone_then_retried_a_few_times() -> None:
     table = ContactTable(OWN, 0.0)
-    table.add(contact(1), 0.0)
+    for number in (1, 2, 3):
+        table.add(contact(number), 0.0)
     table.fail(contact(1).peer, 0.0)
     assert table.is_backed_off(contact(1).peer, BACK_OFF_S - 1)
     assert not table.is_backed_off(contact(1).peer, BACK_OFF_S)
@@ -106,6 +107,17 @@ def test_a_failed_contact_is_left_alone_then_retried_a_few_times() -> None:
     assert given == FAILURES_MAX - 1
     table.add(contact(1), now)
     assert contact(1).peer in table and not table.is_backed_off(contact(1).peer, now)
+
+
+def test_when_most_have_failed_all_are_tried_again_and_none_is_given_up() -> None:
+    table = ContactTable(OWN, 0.0)
+    everybody = [contact(number) for number in range(10)]
+    for one in everybody:
+        table.add(one, 0.0)
+    for now in range(2 * FAILURES_MAX):
+        for one in everybody[:9]:
+            table.fail(one.peer, float(now))
+        assert table.retries_due(float(now)) == everybody[:9]
 
 
 def test_what_was_failing_is_forgiven_on_request() -> None:

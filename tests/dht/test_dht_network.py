@@ -172,6 +172,26 @@ async def test_a_contact_that_comes_back_is_found_again(network: DhtNetwork, aut
     assert other.host.peer_id in {contact.peer for contact in one.dht.contacts()}
 
 
+async def test_a_peer_that_was_cut_off_finds_everybody_again(network: DhtNetwork, autojump_clock: MockClock) -> None:
+    await network.add(1)
+    await network.add(19)
+    cut_off = network.peers[5]
+    others = {peer.host.peer_id for peer in network.peers if peer is not cut_off}
+    await cut_off.dht.find_closest(bytes(20))
+    for peer in network.peers:
+        if peer is not cut_off:
+            network.memory.cut(cut_off.host, peer.host)
+    for _ in range(5):
+        assert await cut_off.dht.find_closest(bytes(20)) == []
+        await trio.sleep(600)
+    assert cut_off.dht.contact_count == 0
+    for peer in network.peers:
+        if peer is not cut_off:
+            network.memory.heal(cut_off.host, peer.host)
+    await trio.sleep(60)
+    assert {contact.peer for contact in cut_off.dht.contacts()} == others
+
+
 async def test_bootstrap_says_what_came_of_each_contact(network: DhtNetwork, autojump_clock: MockClock) -> None:
     (first,) = await network.add(1)
     (lonely,) = await network.add(1, serving=False)
