@@ -33,8 +33,9 @@ from protocol.limits import HANDSHAKE_TIMEOUT_S
 
 LIBRARY_VERSION = "0.8.1"
 NEGOTIATION_LINE_BYTES_MAX = 1024
-HANDSHAKES_CONCURRENT_MAX = 64
 CONNECTIONS_PER_PEER_MAX = 8
+OUTBOUND_SHARE = 4
+"""One connection in so many is kept for our own dials, however many dial us."""
 
 logger = logging.getLogger(__name__)
 
@@ -129,14 +130,12 @@ class PeerSwarm(Swarm):  # type: ignore[misc]
             connection_config=config,
         )
         self.auto_connector = _NoAutoConnector()
-        self._handshakes = trio.CapacityLimiter(HANDSHAKES_CONCURRENT_MAX)
 
     async def _do_handle_inbound_connection(self, read_write_closer: Any, maddr: Any, failure_event: Any) -> None:
         """Fix 1: the library keeps the inbound slot until the host ends: after 250 connections ever, none gets in."""
         raw = RawConnection(read_write_closer, False)
         try:
-            async with self._handshakes:
-                connection = await self.upgrade_inbound_raw_conn(raw, maddr)
+            connection = await self.upgrade_inbound_raw_conn(raw, maddr)
         except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             logger.debug("an inbound connection ends before it began: %r", error)
             await raw.close()
@@ -170,13 +169,13 @@ def make_swarm(key_pair: Any, muxer: MuxerSettings, connections_max: int) -> Pee
 def _connection_config(connections_max: int) -> ConnectionConfig:
     """Our own limits protect; the library's pruning, refilling and health checks stay off.
 
-    Fix 11 is in `PeerYamux`: the library's health check asks one connection after another, opens a stream
-    for each question, and hangs itself on a link that died during a write.
+    Fix 11 is in `PeerYamux`: the library's health check asks one connection after another, each with a new stream.
     """
+    outbound_reserved = connections_max // OUTBOUND_SHARE
     return ConnectionConfig(
         max_connections=connections_max,
-        min_connections=0,
-        low_watermark=0,
+        min_connections=outbound_reserved,
+        low_watermark=outbound_reserved,
         high_watermark=connections_max,
         max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
         inbound_upgrade_timeout=HANDSHAKE_TIMEOUT_S,

@@ -13,7 +13,7 @@ WRITE_SIZE_BYTES_MAX = 65519
 
 OUTBOX_SIZE_BYTES_MAX = 256 * 1024
 URGENT_FRAMES_MAX = 1024
-"""Answers to pings and window updates not yet written; a peer that provokes more does not read."""
+"""Answers, acknowledgements and window updates not yet written; a peer that provokes more does not read."""
 
 
 class Outbox:

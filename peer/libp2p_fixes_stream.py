@@ -78,8 +78,9 @@ class PeerYamuxStream(yamux.YamuxStream):  # type: ignore[misc]
         await trio.lowlevel.checkpoint()
 
     async def reset(self) -> None:
-        """Drop both directions. Idempotent; never waits for the other side."""
-        self.reset_nowait()
+        """What the library calls when a connection is over; what had arrived must stay readable then."""
+        if not self.closed:
+            self.reset_nowait()
         await trio.lowlevel.checkpoint()
 
     def close_nowait(self) -> None:
@@ -92,7 +93,7 @@ class PeerYamuxStream(yamux.YamuxStream):  # type: ignore[misc]
         self._forget_if_done()
 
     def reset_nowait(self) -> None:
-        """`reset` without the checkpoint: what a cancelled task can still do."""
+        """Drop both directions, and what had arrived: a cancelled task can still do it. Idempotent."""
         if self.closed and not self._chunks:
             return
         if not self.closed:
@@ -130,12 +131,12 @@ class PeerYamuxStream(yamux.YamuxStream):  # type: ignore[misc]
         self.closed = self.send_closed = self.recv_closed = True
         self._readable.set()
         self._writable.set()
-        self.conn.streams.pop(self.stream_id, None)
+        self.conn.forget(self)
 
     def _forget_if_done(self) -> None:
         if self.send_closed and self.recv_closed:
             self.closed = True
-            self.conn.streams.pop(self.stream_id, None)
+            self.conn.forget(self)
 
     async def _wait_sendable(self) -> None:
         while True:

@@ -15,9 +15,12 @@ import trio
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux import yamux
+from libp2p.transport.exceptions import MuxerUpgradeFailure
 
 from peer.libp2p_fixes_outbox import Outbox
 from peer.libp2p_fixes_stream import WINDOW_BYTES_MAX, PeerYamuxStream, header
+from protocol.errors import BadRecord
+from protocol.ids import PeerId, public_key_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +33,12 @@ WINDOW_GROWTH_BYTES_MAX = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class MuxerSettings:
-    """A ping after `ping_interval_s` of silence; dead after `ping_timeout_s` more."""
+    """A ping after `ping_interval_s` of silence; dead after `ping_timeout_s` more; closed when idle for long."""
 
     ping_interval_s: float
     ping_timeout_s: float
     inbound_streams_max: int
+    idle_timeout_s: float = 300.0
 
 
 class ProtocolViolation(Exception):
@@ -62,6 +66,7 @@ class PeerYamux(yamux.Yamux):  # type: ignore[misc]
         self._body_left = 0
         self._body_flags = 0
         self._window_growth_bytes = 0
+        self._idle_since = trio.current_time()
 
     async def start(self) -> None:
         """Run the connection until it ends."""
@@ -106,6 +111,12 @@ class PeerYamux(yamux.Yamux):  # type: ignore[misc]
         self._window_growth_bytes += max(0, granted)
         return max(0, granted)
 
+    def forget(self, stream: PeerYamuxStream) -> None:
+        """A stream is over: its number and its share of the window growth are free. Idempotent."""
+        if self.streams.pop(stream.stream_id, None) is not None:
+            self._window_growth_bytes -= stream.target_recv_window - yamux.DEFAULT_WINDOW_SIZE
+            self._idle_since = trio.current_time()
+
     async def _supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Whatever ends one loop ends the connection, and that alone (the library's session ends its whole host)."""
         try:
@@ -127,12 +138,16 @@ class PeerYamux(yamux.Yamux):  # type: ignore[misc]
     async def _watch_loop(self) -> None:
         """Without this a silent cut is noticed by nobody: a dead link and an idle one look alike."""
         await self._ping()
-        while True:
+        while not self._idle_for_long():
             quiet_s = trio.current_time() - self._heard_at
             if quiet_s < self._settings.ping_interval_s:
                 await trio.sleep(self._settings.ping_interval_s - quiet_s)
                 continue
             await self._ping()
+        await self.close()
+
+    def _idle_for_long(self) -> bool:
+        return not self.streams and trio.current_time() - self._idle_since > self._settings.idle_timeout_s
 
     async def _ping(self) -> None:
         self._heard = trio.Event()
@@ -216,7 +231,8 @@ class PeerYamux(yamux.Yamux):  # type: ignore[misc]
             self._refuse(stream_id)
             return None
         self.streams[stream_id] = stream
-        self.outbox.put(header(yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_ACK, stream_id, 0))
+        self.outbox.put_urgent(header(yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_ACK, stream_id, 0))
+        self._check_outbox()
         return stream
 
     def _refuse(self, stream_id: int) -> None:
@@ -259,8 +275,17 @@ class PeerMuxerMultistream(MuxerMultistream):  # type: ignore[misc]
 
     async def new_conn(self, conn: Any, peer_id: Any) -> PeerYamux:
         """Agree with the other side on Yamux; the connection is not started yet."""
+        _check_peer_id(peer_id)
         protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
         return self._annotate_connection(PeerYamux(conn, peer_id, self._settings), conn, protocol)  # type: ignore[no-any-return]
+
+
+def _check_peer_id(peer_id: Any) -> None:
+    """Only Ed25519 keys are read back from peer ids here; another kind could sign nothing that we can check."""
+    try:
+        public_key_of(PeerId(peer_id.to_base58()))
+    except BadRecord as error:
+        raise MuxerUpgradeFailure(str(error)) from error
 
 
 def _remote_address(secured_conn: Any) -> str | None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from peer.addresses import TcpAddress, concrete_addresses, dialable, parse_address
-from protocol.errors import LocalError, ParallelPeerError, Unavailable
-from protocol.ids import PeerId
+from protocol.errors import BadRecord, LocalError, ParallelPeerError, Unavailable
+from protocol.ids import PeerId, public_key_of
 from protocol.limits import ADDRESSES_PER_PEER_MAX, DIAL_TIMEOUT_S, STREAMS_PER_PEER_MAX
 from protocol.network import StreamHandler
 from protocol.signing import Identity
@@ -128,6 +128,10 @@ class Libp2pHost:
         """A new stream within `DIAL_TIMEOUT_S`; see `protocol.network.Host`."""
         if peer == self.peer_id:
             raise LocalError(f"{peer} is this peer itself, which does not dial itself")
+        try:
+            public_key_of(peer)
+        except BadRecord as error:
+            raise LocalError(str(error)) from error
         try:
             with trio.fail_after(DIAL_TIMEOUT_S):
                 return await self._open(peer, protocol)

@@ -303,7 +303,7 @@ async def test_another_peer_at_the_address_is_named(network) -> None:
 @bounded
 async def test_a_peer_does_not_dial_itself(network) -> None:
     alice = await network.host()
-    with pytest.raises(LocalError):
+    with pytest.raises(LocalError, match="itself"):
         await alice.open_stream(alice.peer_id, ECHO)
 
 
@@ -404,6 +404,30 @@ async def test_closing_a_host_ends_its_streams_after_what_it_had_sent(network) -
     with pytest.raises(Unavailable):
         await bob.open_stream(alice.peer_id, ECHO)
     assert list(bob.connected_peers()) == []
+
+
+@bounded
+async def test_the_side_that_was_dialled_can_read_to_the_end_too(network) -> None:
+    """Also where its handler still runs while the library clears the connection away."""
+    alice, bob = await two_hosts(network)
+    received: list[bytes] = []
+    gone, done = trio.Event(), trio.Event()
+
+    async def slow(stream: Stream) -> None:
+        await gone.wait()
+        received.append(await receive_exactly(stream, 200_000))
+        with pytest.raises(Unavailable):
+            await stream.receive()
+        done.set()
+
+    bob.serve(KEEP, slow)
+    ours = await alice.open_stream(bob.peer_id, KEEP)
+    await ours.send(bytes(200_000))
+    await alice.close()
+    await trio.testing.wait_all_tasks_blocked(0.15)
+    gone.set()
+    await done.wait()
+    assert received == [bytes(200_000)]
 
 
 @bounded

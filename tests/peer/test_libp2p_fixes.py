@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import libp2p
+import libp2p.network.exceptions
 import pytest
 import trio
 import trio.testing
@@ -294,6 +295,89 @@ async def test_a_stranger_cannot_announce_gigabytes(variant: Callable[..., Any],
                         pass
                 except trio.BrokenResourceError:
                     pass
+
+
+async def test_the_library_as_it_comes_talks_to_us(nursery: trio.Nursery) -> None:
+    """The wire is libp2p's: its own host opens a stream to ours, and we to it, with megabytes both ways."""
+    theirs = libp2p.new_host(key_pair=key_pair_of(identity(9)))
+    blob = bytes(range(256)) * 4096
+
+    async def echo_there(stream: Any) -> None:
+        while True:
+            await stream.write(await stream.read(65536))
+
+    theirs.set_stream_handler(ECHO, echo_there)
+    async with open_libp2p_host(identity(1), [LOOPBACK]) as host, theirs.run([Multiaddr(LOOPBACK)]):
+        host.serve(ECHO, echo)
+        ours = Multiaddr(host.addresses()[0])
+        await theirs.connect(PeerInfo(libp2p.ID.from_string(host.peer_id), [ours]))
+        there = await theirs.new_stream(libp2p.ID.from_string(host.peer_id), [ECHO])
+        nursery.start_soon(there.write, blob)
+        received = b""
+        with trio.fail_after(10):
+            while len(received) < len(blob):
+                received += await there.read(65536)
+            assert received == blob
+            here = await host.open_stream(identity(9).peer_id, ECHO)
+            nursery.start_soon(here.send, blob)
+            received = b""
+            while len(received) < len(blob):
+                received += await here.receive()
+        assert received == blob
+        # Left to itself it leaves its sockets open.
+        await theirs.close()
+
+
+def key_pair_of(owner: Identity) -> Any:
+    private_key = libp2p.Ed25519PrivateKey.from_bytes(owner.seed)
+    return libp2p.KeyPair(private_key, private_key.get_public_key())
+
+
+async def test_a_key_of_another_kind_is_refused() -> None:
+    """Its id does not hold a key that we could check signatures with."""
+    stranger = libp2p.new_host(key_pair=libp2p.generate_new_rsa_identity())
+    async with open_libp2p_host(identity(1), [LOOPBACK]) as host, stranger.run([]):
+        remote = libp2p.ID.from_string(host.peer_id)
+        stranger.get_peerstore().add_addrs(remote, [Multiaddr(host.addresses()[0])], 60)
+        with trio.move_on_after(5):
+            with pytest.raises(libp2p.network.exceptions.SwarmException):
+                await stranger.connect(PeerInfo(remote, [Multiaddr(host.addresses()[0])]))
+                await stranger.new_stream(remote, ["/ipfs/ping/1.0.0"])
+        assert host.connected_peers() == []
+        await stranger.close()
+
+
+async def test_an_idle_connection_is_closed_and_opened_again_when_needed(patient_clock: Any) -> None:
+    async with open_libp2p_host(identity(1), [LOOPBACK]) as host, open_libp2p_host(identity(2), []) as dialler:
+        host.serve(ECHO, echo)
+        dialler.add_addresses(host.peer_id, host.addresses())
+        stream = await dialler.open_stream(host.peer_id, ECHO)
+        await trio.sleep(1000)
+        assert list(dialler.connected_peers()) == [host.peer_id]
+        await stream.close()
+        assert await stream.receive() == b""
+        await trio.sleep(1000)
+        assert list(dialler.connected_peers()) == list(host.connected_peers()) == []
+        assert await dialler.open_stream(host.peer_id, ECHO)
+
+
+async def test_our_own_dials_have_places_when_strangers_take_the_rest() -> None:
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(open_libp2p_host(identity(1), [LOOPBACK], connections_max=4))
+        host.serve(ECHO, echo)
+        for number in (2, 3, 4):
+            await talk(await stack.enter_async_context(open_libp2p_host(identity(number), [])), host)
+        late = await stack.enter_async_context(open_libp2p_host(identity(5), [LOOPBACK]))
+        late.serve(ECHO, echo)
+        with pytest.raises(Unavailable):
+            await talk(late, host)
+        await talk(host, late)
+
+
+async def test_a_text_that_is_no_peer_id_is_our_own_fault() -> None:
+    async with open_libp2p_host(identity(1), []) as host:
+        with pytest.raises(LocalError, match="a peer id"):
+            await host.open_stream("hello", ECHO)
 
 
 async def test_a_taken_port_is_refused_with_the_way_out() -> None:
