@@ -159,8 +159,8 @@ class JobRunner:
                 self._assign(peer, pieces)
             case CancelReplicas(peer, chunks):
                 self._cancel(peer, chunks)
-            case RunAudit(piece):
-                self._local.audit(piece)
+            case RunAudit(piece, disputed):
+                self._audit(piece, disputed)
             case Settled(piece, key, source):
                 self._results.settle(piece, key, source or self._seam.host.peer_id)
             case Revoked(piece):
@@ -190,10 +190,13 @@ class JobRunner:
         for chunk in chunks:
             self._local.cancel(chunk)
 
+    def _audit(self, piece: Piece, disputed: bool) -> None:
+        if disputed:
+            self.note(f"results of {_items_of(piece)} differ: doing it again here to see who is right")
+        self._local.audit(piece)
+
     def _on_lie(self, lie: LieCaught) -> None:
-        items = f"items {lie.piece.start}-{lie.piece.stop - 1}" if lie.piece.stop - lie.piece.start > 1 else (
-            f"item {lie.piece.start}"
-        )  # fmt: skip
+        items = _items_of(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
         self._books.ban(lie.peer, f"lied about {items} of job {self._job}")
 
@@ -290,3 +293,8 @@ class JobRunner:
         if self._finished.is_set() or others:
             return ""
         return f"looking for workers: {funnel_in_words(self._pool.auction)}"
+
+
+def _items_of(piece: Piece) -> str:
+    last = piece.stop - 1
+    return f"item {piece.start}" if piece.start == last else f"items {piece.start}-{last}"

@@ -1,7 +1,12 @@
-"""The submitter's own machine at work for its own job: slots that run chunks, and one that audits."""
+"""The submitter's own machine at work for its own job: slots that run chunks and audits.
+
+Audits go first: a liar that is found out late has been given more chunks meanwhile. They share the warm
+runners of the slots, so that checking starts no process of its own; with no slots for chunks, one is
+kept for audits alone.
+"""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -16,30 +21,6 @@ from protocol.messages.job import FailureKind
 Answer = Callable[[Piece, Execution | ExecutionFailure], None]
 
 
-class PieceQueue:
-    """Pieces that wait for a slot; closed by cancellation of those who wait."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Piece] = deque()
-        self._arrived = trio.Event()
-
-    def put(self, pieces: Iterable[Piece]) -> None:
-        """Add pieces at the end."""
-        self._waiting.extend(pieces)
-        self._arrived.set()
-
-    def drop(self, chunk: ChunkId) -> None:
-        """Forget a chunk that has not begun."""
-        self._waiting = deque(piece for piece in self._waiting if piece.chunk != chunk)
-
-    async def get(self) -> Piece:
-        """The next piece."""
-        while not self._waiting:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        return self._waiting.popleft()
-
-
 @dataclass(frozen=True, slots=True)
 class LocalWork:
     """What the slots need: the job, the input of a piece, and whom to tell."""
@@ -51,57 +32,78 @@ class LocalWork:
     on_audited: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    piece: Piece
+    audit: bool
+
+
 class LocalSlots:
     """Runs until cancelled. Runners start with the first piece, so that an unused slot costs nothing."""
 
     def __init__(self, work: LocalWork, slots: int) -> None:
         self._work = work
-        self._slots = slots
-        self._pieces = PieceQueue()
-        self._audits = PieceQueue()
+        self._slots = max(1, slots)
+        self._waiting: deque[_Task] = deque()
         self._running: dict[ChunkId, trio.CancelScope] = {}
+        self._wake = trio.Event()
 
     def assign(self, pieces: Iterable[Piece]) -> None:
-        """Run these pieces in a slot."""
-        self._pieces.put(pieces)
+        """Run these pieces, in this order."""
+        self._waiting.extend(_Task(piece, audit=False) for piece in pieces)
+        self._wake.set()
+
+    def audit(self, piece: Piece) -> None:
+        """Execute this piece for comparison, before all chunks that wait."""
+        ahead = sum(task.audit for task in self._waiting)
+        self._waiting.insert(ahead, _Task(piece, audit=True))
+        self._wake.set()
 
     def cancel(self, chunk: ChunkId) -> None:
-        """Stop or forget a piece."""
-        self._pieces.drop(chunk)
+        """Stop or forget a chunk; not its audit."""
+        self._waiting = deque(task for task in self._waiting if task.audit or task.piece.chunk != chunk)
         if (scope := self._running.get(chunk)) is not None:
             scope.cancel()
 
-    def audit(self, piece: Piece) -> None:
-        """Execute this piece for comparison."""
-        self._audits.put([piece])
-
     async def run(self) -> None:
-        """All slots and the auditor."""
+        """All slots."""
         async with trio.open_nursery() as nursery:
             for _ in range(self._slots):
-                nursery.start_soon(self._serve, self._pieces, self._run_slot_piece, self._work.on_done)
-            nursery.start_soon(self._serve, self._audits, self._run_audit, self._work.on_audited)
+                nursery.start_soon(self._serve)
 
-    async def _serve(self, queue: PieceQueue, run: Callable[[Runner, Piece], Awaitable[None]], answer: Answer) -> None:
-        first = await queue.get()
+    async def _serve(self) -> None:
+        task = await self._next()
         try:
             async with self._work.executor.open_runner(self._work.manifest) as runner:
-                await run(runner, first)
                 while True:
-                    await run(runner, await queue.get())
+                    await self._do(runner, task)
+                    task = await self._next()
         except LocalError as error:
-            answer(first, ExecutionFailure(FailureKind.ENVIRONMENT, 0, str(error)))
             while True:
-                answer(await queue.get(), ExecutionFailure(FailureKind.ENVIRONMENT, 0, str(error)))
+                self._answer(task, ExecutionFailure(FailureKind.ENVIRONMENT, 0, str(error)))
+                task = await self._next()
 
-    async def _run_slot_piece(self, runner: Runner, piece: Piece) -> None:
+    async def _next(self) -> _Task:
+        while not self._waiting:
+            if self._wake.is_set():
+                self._wake = trio.Event()
+            await self._wake.wait()
+        return self._waiting.popleft()
+
+    async def _do(self, runner: Runner, task: _Task) -> None:
+        """Cancelled by `cancel`, a chunk has no answer."""
         with trio.CancelScope() as scope:
-            self._running[piece.chunk] = scope
+            if not task.audit:
+                self._running[task.piece.chunk] = scope
             try:
-                result = await runner.run(self._work.payload(piece))
+                answer = await runner.run(self._work.payload(task.piece))
             finally:
-                del self._running[piece.chunk]
-            self._work.on_done(piece, result)
+                if not task.audit:
+                    del self._running[task.piece.chunk]
+            self._answer(task, answer)
 
-    async def _run_audit(self, runner: Runner, piece: Piece) -> None:
-        self._work.on_audited(piece, await runner.run(self._work.payload(piece)))
+    def _answer(self, task: _Task, answer: Execution | ExecutionFailure) -> None:
+        if task.audit:
+            self._work.on_audited(task.piece, answer)
+        else:
+            self._work.on_done(task.piece, answer)

@@ -100,7 +100,8 @@ class Court:
         chunk.wanted = 0
         chunk.audit_pending = True
         self.audits_pending += 1
-        self._emit(RunAudit(Dispatch.piece(chunk)))
+        keys = {vote.key for vote in chunk.votes.values()} | set(chunk.audit_keys)
+        self._emit(RunAudit(Dispatch.piece(chunk), disputed=len(keys) > 1))
 
     def audit_done(self, chunk: Chunk, event: AuditDone, now: float) -> None:
         """The coordinator has executed the chunk itself, or could not."""

@@ -128,9 +128,10 @@ class CancelReplicas:
 
 @dataclass(frozen=True, slots=True)
 class RunAudit:
-    """Re-execute this chunk on the coordinator's own executor."""
+    """Re-execute this chunk on the coordinator's own executor: drawn in secret, or because results differ."""
 
     piece: Piece
+    disputed: bool = False
 
 
 class How(StrEnum):

@@ -26,7 +26,8 @@ from peer.data_folder import DataFolder
 from peer.views import JobRequest, JobView, PeerView, ResultLine
 from protocol.errors import LocalError
 
-LIAR = "lie:0.3"
+LIAR = "lie:0.5"
+"""Often enough to be caught in every demonstration: it gives a dozen results or more."""
 NAMES = ("alice", "bob", "carol", "mallory")
 """alice submits, mallory lies."""
 LISTEN = "/ip4/127.0.0.1/tcp/0"
@@ -61,8 +62,8 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
     if not as_json:
         err().print(peers_table(known))
     say(f"\nThe job: {len(search.choices())} choices of hyper-parameters for a support vector machine that reads")
-    say("handwritten digits, each cross-validated on five folds. Two peers must agree on every result; where they")
-    say(f"do not, {NAMES[0]}, who only coordinates, computes it herself and bans the one who lied.\n")
+    say("handwritten digits, each cross-validated on five folds. Two peers must agree on every result, unless")
+    say(f"{NAMES[0]} computed it herself; where they do not, she does, and bans the one who lied.\n")
     client = peers[0].client
     job = client.submit(_request())
     with JobProgress("digits", with_story=True) as progress:
@@ -81,7 +82,7 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
 def _request() -> JobRequest:
     code = Path(search.__file__).read_text(encoding="utf-8")
     return JobRequest(
-        name="digits", code=code, items=list(search.choices()), verify="quorum:2", local=0, worker_wait_s=30.0
+        name="digits", code=code, items=list(search.choices()), verify="quorum:2", local=1, worker_wait_s=30.0
     )
 
 

@@ -20,10 +20,10 @@ def test_the_demonstration_catches_the_liar_and_finds_a_good_choice():
     answer = json.loads(ended.stdout)
     job = answer["job"]
     assert (job["items"], job["items_done"], job["items_failed"]) == (72, 72, 0)
-    marked = [one["peer"] for one in job["workers"] if one["fault"] == "lie:0.3"]
+    marked = [one["peer"] for one in job["workers"] if one["fault"] == "lie:0.5"]
     assert job["liars"] == marked
     assert len(marked) == 1
-    assert "⚠ lies on purpose (lie:0.3)" in ended.stderr
+    assert "⚠ lies on purpose (lie:0.5)" in ended.stderr
     assert "caught lying" in ended.stderr
     assert answer["best"][0]["accuracy"] > 0.98
     assert answer["true_accuracy"] > 0.97

@@ -181,3 +181,10 @@ async def test_a_bad_request_is_refused_in_words(autojump_clock: trio.testing.Mo
             coordinator.submit(request([1, object()]))
         with pytest.raises(LocalError, match="not known"):
             coordinator.view("no such job")  # type: ignore[arg-type]
+
+
+async def test_all_local_slots_work_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        coordinator = await v.coordinator(FunctionExecutor(square, item_s=1.0))
+        view, _ = await v.finish(coordinator, coordinator.submit(request(range(30), local=3)))
+        assert view.elapsed_s == pytest.approx(10.0, abs=0.5)
