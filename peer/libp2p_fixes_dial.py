@@ -10,10 +10,14 @@ from typing import Any
 
 import multiaddr
 import trio
-from libp2p.exceptions import BaseLibp2pError
+from libp2p.exceptions import BaseLibp2pError, ParseError
+from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID
+from libp2p.utils.varint import encode_delim
 
-from peer.libp2p_fixes import PeerSwarm
+from peer.libp2p_fixes import PeerSwarm, read_negotiation_line
+from peer.libp2p_fixes_stream import PeerYamuxStream
 from peer.libp2p_fixes_yamux import PeerYamux
 from protocol.errors import ParallelPeerError, RemoteError, Unavailable
 from protocol.ids import PeerId
@@ -93,6 +97,26 @@ class Dialer:
             return
         dial.connection = connection.muxed_conn
         others.cancel()
+
+
+async def negotiate(muxed: PeerYamuxStream, protocol: str) -> None:
+    """Agree on the protocol in one round trip; the stream is reset when that fails or is cancelled.
+
+    Source: libp2p specs, connections, "multistream-select".
+    """
+    try:
+        await muxed.write(encode_delim(MULTISELECT_PROTOCOL_ID.encode()) + encode_delim(protocol.encode()))
+        greeting = await read_negotiation_line(muxed)
+        answer = await read_negotiation_line(muxed)
+        if greeting != MULTISELECT_PROTOCOL_ID or answer != protocol:
+            peer = muxed.conn.peer_id.to_base58()
+            raise Unavailable(f"{peer} does not serve {protocol} (it answered {answer!r})")
+    except (ParseError, IOException) as error:
+        muxed.reset_nowait()
+        raise RemoteError(f"{muxed.conn.peer_id.to_base58()} broke the negotiation of {protocol}: {error}") from error
+    except BaseException:
+        muxed.reset_nowait()
+        raise
 
 
 def _failure(peer: PeerId, dial: _Dial) -> ParallelPeerError:

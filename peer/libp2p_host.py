@@ -141,6 +141,8 @@ class Libp2pHost:
     async def _open(self, peer: PeerId, protocol: str) -> Libp2pStream:
         from libp2p.stream_muxer.exceptions import MuxedStreamError
 
+        from peer.libp2p_fixes_dial import negotiate
+
         reused = bool(self._dialer.live_connections(peer))
         while True:
             if self._closed:
@@ -148,7 +150,7 @@ class Libp2pHost:
             connection = await self._dialer.connection_to(peer, list(self._book.get(peer, ())))
             try:
                 muxed = connection.open_stream_nowait()
-                await _negotiate(muxed, protocol)
+                await negotiate(muxed, protocol)
             except MuxedStreamError as error:
                 # An old connection may have ended without our knowing yet: one fresh dial is worth it.
                 if reused and connection.event_shutting_down.is_set():
@@ -224,15 +226,16 @@ async def open_libp2p_host(
     from libp2p.tools.anyio_service import TrioManager
 
     from peer.libp2p_fixes import make_swarm, prepare_library
+    from peer.libp2p_fixes_basic import basic_host, key_pair_of
     from peer.libp2p_fixes_dial import Dialer
     from peer.libp2p_fixes_yamux import MuxerSettings
 
     prepare_library()
     muxer = MuxerSettings(ping_interval_s, ping_timeout_s, STREAMS_PER_PEER_MAX)
-    swarm = make_swarm(_key_pair(identity), muxer, _affordable(connections_max))
+    swarm = make_swarm(key_pair_of(identity), muxer, _affordable(connections_max))
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        host = Libp2pHost(identity, swarm, _basic_host(swarm), Dialer(swarm, nursery))
+        host = Libp2pHost(identity, swarm, basic_host(swarm), Dialer(swarm, nursery))
         manager = TrioManager(swarm)
         nursery.start_soon(_run_shielded, manager)
         await manager.wait_started()
@@ -253,67 +256,6 @@ async def _run_shielded(manager: Any) -> None:
     """Connections live until the host has closed them in good order, also when we are being cancelled."""
     with trio.CancelScope(shield=True):
         await manager.run()
-
-
-def _key_pair(identity: Identity) -> Any:
-    from libp2p.crypto.ed25519 import Ed25519PrivateKey
-    from libp2p.crypto.keys import KeyPair
-
-    private_key = Ed25519PrivateKey.from_bytes(identity.seed)
-    return KeyPair(private_key, private_key.get_public_key())
-
-
-def _basic_host(swarm: "PeerSwarm") -> "BasicHost":
-    """The library's host, for the protocols that every libp2p peer answers (ping, identify)."""
-    from libp2p.host.basic_host import BasicHost
-    from libp2p.identity.identify_push.identify_push import ID_PUSH
-
-    basic = BasicHost(network=swarm, addrs_factory=_expanded)
-    # Identify of our own accord costs a stream per connection, in tasks that nobody owns, and a stranger's push
-    # fills the peerstore: addresses come from signed records here.
-    swarm.notifees.clear()
-    basic.remove_stream_handler(ID_PUSH)
-    swarm.set_stream_handler(partial(_guarded, basic))
-    return basic
-
-
-def _expanded(candidates: Sequence[Any]) -> list[Any]:
-    """Fix 9: with a listener on all interfaces the library tells others to dial 0.0.0.0."""
-    import multiaddr
-
-    listening = [parse_address(str(candidate)) for candidate in candidates]
-    return [multiaddr.Multiaddr(str(c)) for address in listening for c in concrete_addresses(address)]
-
-
-async def _guarded(basic: "BasicHost", net_stream: Any) -> None:
-    """An error in one stream's negotiation must not end the host, as it does in the library."""
-    try:
-        await basic._swarm_stream_handler(net_stream)
-    except Exception as error:  # noqa: BLE001 - the supervised boundary of one stream
-        logger.info("a stream from %s ends: %r", net_stream.muxed_conn.peer_id, error)
-        net_stream.muxed_stream.reset_nowait()
-
-
-async def _negotiate(muxed: "PeerYamuxStream", protocol: str) -> None:
-    """Agree on the protocol in one round trip; the stream is reset when that fails or is cancelled.
-
-    Source: libp2p specs, connections, "multistream-select".
-    """
-    from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID
-    from libp2p.utils.varint import encode_delim
-
-    from peer.libp2p_fixes import read_negotiation_line
-
-    try:
-        await muxed.write(encode_delim(MULTISELECT_PROTOCOL_ID.encode()) + encode_delim(protocol.encode()))
-        greeting = await read_negotiation_line(muxed)
-        answer = await read_negotiation_line(muxed)
-        if greeting != MULTISELECT_PROTOCOL_ID or answer != protocol:
-            peer = muxed.conn.peer_id.to_base58()
-            raise Unavailable(f"{peer} does not serve {protocol} (it answered {answer!r})")
-    except BaseException:
-        muxed.reset_nowait()
-        raise
 
 
 async def _listen(swarm: "PeerSwarm", wanted: Sequence[TcpAddress]) -> None:

@@ -97,6 +97,7 @@ ROOMS: dict[Rule, dict[str, str]] = {
     broad_excepts: {
         "cli/main.py": "the outermost boundary: no user sees a traceback",
         "peer/execution/runner_job.py": "foreign code: whatever it raises is its outcome",
+        "peer/libp2p_fixes_basic.py": "the supervised boundary of one stream's negotiation",
         "peer/libp2p_fixes_yamux.py": "the supervised boundary of one connection",
         "peer/libp2p_host.py": "the supervised boundary of one stream, and the end of the host",
         "peer/node.py": "the supervised boundary of one part of the peer",

@@ -31,9 +31,9 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 import peer.libp2p_fixes as fixes
-import peer.libp2p_host
+import peer.libp2p_fixes_basic as basic
 from peer.libp2p_host import Libp2pHost, open_libp2p_host
-from protocol.errors import LocalError, Unavailable
+from protocol.errors import LocalError, RemoteError, Unavailable
 from protocol.network import Stream
 from protocol.signing import Identity
 
@@ -253,14 +253,14 @@ async def raw_stream(dialler: Libp2pHost, host: Libp2pHost) -> Any:
     return dialler._dialer.live_connections(host.peer_id)[0].open_stream_nowait()
 
 
-async def unguarded(basic: Any, net_stream: Any) -> None:
-    await basic._swarm_stream_handler(net_stream)
+async def unguarded(host: Any, net_stream: Any) -> None:
+    await host._swarm_stream_handler(net_stream)
 
 
-@fails_without((peer.libp2p_host._guarded, fixes._read_delim), (unguarded, multiselect_communicator.read_delim))
+@fails_without((basic._guarded, fixes._read_delim), (unguarded, multiselect_communicator.read_delim))
 async def test_bytes_that_are_no_text_end_one_stream_alone(variant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the library anybody ends the whole host with two bytes that are not UTF-8."""
-    monkeypatch.setattr(peer.libp2p_host, "_guarded", variant[0])
+    monkeypatch.setattr(basic, "_guarded", variant[0])
     monkeypatch.setattr(fixes, "_read_delim", variant[1])
     await negotiate_badly(b"\x03\xff\xfe\n")
 
@@ -372,6 +372,18 @@ async def test_our_own_dials_have_places_when_strangers_take_the_rest() -> None:
         with pytest.raises(Unavailable):
             await talk(late, host)
         await talk(host, late)
+
+
+@pytest.mark.parametrize("answer", [b"\xff" * 12, b"\xff\x7f", b"\x02ab", b"\x03\xff\xfe\n"])
+async def test_who_answers_nonsense_breaks_the_protocol(answer: bytes) -> None:
+    async def talk_nonsense(stream: Any) -> None:
+        await stream.write(answer)
+
+    async with open_libp2p_host(identity(1), [LOOPBACK]) as host, open_libp2p_host(identity(2), []) as dialler:
+        host._swarm.set_stream_handler(talk_nonsense)
+        dialler.add_addresses(host.peer_id, host.addresses())
+        with pytest.raises(RemoteError, match="broke the negotiation"):
+            await dialler.open_stream(host.peer_id, ECHO)
 
 
 async def test_a_text_that_is_no_peer_id_is_our_own_fault() -> None:
