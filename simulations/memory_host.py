@@ -1,13 +1,15 @@
 """A network in memory: hosts that implement `protocol.network.Host` in one process and in virtual time.
 
 Deterministic apart from trio's own scheduling: no threads, no randomness, no task but one per running
-handler. Links can be cut and healed, hosts killed. Latency is the same everywhere.
+handler. Links can be cut and healed, hosts killed. Latency is the same everywhere; `simulations/network.py`
+is a network where it is not.
 """
 
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 import trio
@@ -17,7 +19,7 @@ from protocol.ids import PeerId
 from protocol.limits import ADDRESSES_PER_PEER_MAX, DIAL_TIMEOUT_S, STREAMS_PER_PEER_MAX
 from protocol.network import StreamHandler
 from protocol.signing import Identity
-from simulations.memory_stream import MemoryStream, stream_pair
+from simulations.memory_stream import MemoryStream, Pipe, stream_pair
 
 _HOSTS_MAX = 1 << 24
 
@@ -43,11 +45,14 @@ class _Link:
 
 
 class MemoryNetwork:
-    """Every host by its address. Made by `open_memory_network`."""
+    """Every host by its address. Made by `open_memory_network`.
 
-    def __init__(self, nursery: trio.Nursery, latency_s: float) -> None:
-        self.latency_s = latency_s
+    Subclasses say more about links: `delay_s`, `carry` and `is_cut`.
+    """
+
+    def __init__(self, nursery: trio.Nursery, latency_s: float = 0.0) -> None:
         self.nursery = nursery
+        self._latency_s = latency_s
         self._hosts: dict[str, MemoryHost] = {}
         self._cut: set[frozenset[PeerId]] = set()
         self._hosts_made = 0
@@ -83,6 +88,14 @@ class MemoryNetwork:
     def answering(self, address: str) -> "MemoryHost | None":
         """The host that listens at an address."""
         return self._hosts.get(address)
+
+    def delay_s(self, one: PeerId, other: PeerId) -> float:
+        """How long a small message takes one way, when nothing is in its way."""
+        return self._latency_s
+
+    def carry(self, sender: PeerId, receiver: PeerId, protocol: str, data: bytes) -> float:
+        """Take what is sent; at what time it arrives, which a later message of the stream may not beat."""
+        return trio.current_time() + self._latency_s
 
 
 class MemoryHost:
@@ -135,7 +148,7 @@ class MemoryHost:
         if peer == self.peer_id:
             raise LocalError(f"{peer} is this peer itself, which does not dial itself")
         other = await self._connect(peer)
-        await trio.sleep(2 * self._network.latency_s)
+        await trio.sleep(2 * self._network.delay_s(self.peer_id, peer))
         link = self._links.get(peer)
         if link is None:
             raise Unavailable(f"the connection with {peer} broke")
@@ -149,7 +162,9 @@ class MemoryHost:
         if link.inbound_from(opener.peer_id) >= STREAMS_PER_PEER_MAX:
             raise Unavailable(f"{self.peer_id} refused a stream for {protocol}: too many are open")
         sides = (opener.peer_id, opener.own_address), (self.peer_id, self.own_address)
-        theirs, ours = stream_pair(*sides, self._network.latency_s)
+        there = Pipe(partial(self._network.carry, opener.peer_id, self.peer_id, protocol))
+        back = Pipe(partial(self._network.carry, self.peer_id, opener.peer_id, protocol))
+        theirs, ours = stream_pair(*sides, there, back)
         link.ends.append((opener.peer_id, ours))
         scope = trio.CancelScope()
         self._handler_scopes.add(scope)
@@ -184,7 +199,7 @@ class MemoryHost:
             await trio.lowlevel.checkpoint()
             return self._links[peer][0]
         gives_up_at = trio.current_time() + DIAL_TIMEOUT_S
-        await trio.sleep(2 * self._network.latency_s)
+        await trio.sleep(min(2 * self._network.delay_s(self.peer_id, peer), DIAL_TIMEOUT_S))
         other = self._find(peer)
         if other is None:
             await trio.sleep_until(gives_up_at)

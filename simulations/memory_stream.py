@@ -1,7 +1,8 @@
-"""Streams in memory: two bounded pipes with latency, no task of their own, fit for virtual time."""
+"""Streams in memory: two bounded pipes, no task of their own, fit for virtual time."""
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -11,12 +12,16 @@ from protocol.ids import PeerId
 PIPE_SIZE_BYTES_MAX = 256 * 1024
 """What one direction holds before its sender waits, as Yamux's window does."""
 
+Carry = Callable[[bytes], float]
+"""Takes what is sent and says at what virtual time it arrives."""
+
 
 class Pipe:
-    """One direction. Bytes become readable `latency_s` after they were sent; room comes back at once."""
+    """One direction. Bytes become readable when `carry` says, in order; room comes back when they are read."""
 
-    def __init__(self, latency_s: float) -> None:
-        self._latency_s = latency_s
+    def __init__(self, carry: Carry) -> None:
+        self._carry = carry
+        self._arrives_at = -math.inf
         self._chunks: deque[tuple[float, bytes]] = deque()
         self._size_bytes = 0
         self._closed = False
@@ -74,7 +79,9 @@ class Pipe:
 
     def _put(self, part: bytes) -> None:
         if self._failure is None:
-            self._chunks.append((trio.current_time() + self._latency_s, bytes(part)))
+            # What was sent earlier arrives earlier, whatever happens to it on the way.
+            self._arrives_at = max(self._arrives_at, self._carry(part))
+            self._chunks.append((self._arrives_at, bytes(part)))
             self._size_bytes += len(part)
             self._notify()
 
@@ -149,8 +156,7 @@ class MemoryStream:
 
 
 def stream_pair(
-    opener: tuple[PeerId, str | None], acceptor: tuple[PeerId, str | None], latency_s: float
+    opener: tuple[PeerId, str | None], acceptor: tuple[PeerId, str | None], there: Pipe, back: Pipe
 ) -> tuple[MemoryStream, MemoryStream]:
-    """The opener's end and the acceptor's; each side is given as (peer, address)."""
-    there, back = Pipe(latency_s), Pipe(latency_s)
+    """The opener's end and the acceptor's; each side is given as (peer, address), the pipes as seen by the opener."""
     return MemoryStream(*acceptor, back, there), MemoryStream(*opener, there, back)

@@ -1,0 +1,59 @@
+"""Runs trio so that one seed gives one order of tasks: the only file with trio's private names.
+
+Trio shuffles the tasks that can run at the same moment, on purpose, from a random source of its own. Trio has
+a switch for Hypothesis that sorts them first; with that switch and a seeded source the order depends on the
+seed alone. Both are private, so the version of trio is checked before they are touched.
+"""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from random import Random
+from types import ModuleType
+from typing import TypeVar
+
+import trio
+import trio._core._run
+import trio.testing
+
+from protocol.errors import LocalError
+
+TRIO_VERSION = "0.35.0"
+"""The version whose private names are known; the lock file pins the same."""
+
+_SOURCE = "_r"
+_SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
+
+ValueT = TypeVar("ValueT")
+
+
+class _Source(Random):
+    """Marks a run that is going on."""
+
+
+def run_seeded(main: Callable[[], Awaitable[ValueT]], seed: str) -> ValueT:
+    """Run `main` in virtual time, which jumps whenever all tasks wait, in an order that the seed fixes.
+
+    One at a time in a process. Raises `LocalError` where trio is not the known one, or another run is going on.
+    """
+    module = _known_trio()
+    before = {name: getattr(module, name) for name in (_SOURCE, _SWITCH)}
+    if isinstance(before[_SOURCE], _Source):
+        raise LocalError("a simulation already runs in this process: run them one after another, or in processes")
+    setattr(module, _SOURCE, _Source(seed))
+    setattr(module, _SWITCH, True)
+    try:
+        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        for name, value in before.items():
+            setattr(module, name, value)
+
+
+def _known_trio() -> ModuleType:
+    module = trio._core._run
+    found = version("trio")
+    if found != TRIO_VERSION or not all(hasattr(module, name) for name in (_SOURCE, _SWITCH)):
+        raise LocalError(
+            f"simulations need trio {TRIO_VERSION}, whose scheduler can be seeded, and this is trio "
+            f"{found}: install trio=={TRIO_VERSION}"
+        )
+    return module
