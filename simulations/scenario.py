@@ -48,6 +48,8 @@ class Latency(Table, frozen=True, kw_only=True):
     plane_s: PositiveS = 0.15
     """Delay across the diagonal of the plane; a tenth of it is added to every delay."""
     matrix_file: str = ""
+    matrix_unit_s: PositiveS = 1e-6
+    """Seconds per unit of the file's numbers."""
 
 
 class Network(Table, frozen=True, kw_only=True):
