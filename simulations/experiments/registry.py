@@ -1,0 +1,34 @@
+"""The experiments by name. A module is imported only when its experiment runs."""
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import cast
+
+from protocol.errors import LocalError
+from simulations.experiments.outcome import Outcome
+
+TITLES = {
+    "v1": "Kademlia hops against the size of the network and of the buckets",
+    "v7": "survival of a record under published churn, against the number of holders",
+    "t1": "colluding liars against the first m equal results",
+    "t2": "passed checks that credibility asks for",
+}
+_MODULES = {
+    "v1": "hops",
+    "v7": "survival",
+    "t1": "m_first",
+    "t2": "credibility",
+}
+
+
+def run(name: str, *, quick: bool = True) -> Outcome:
+    """Run one experiment: seconds when quick, else as long as the published numbers need (up to two minutes).
+
+    Raises `LocalError` for a name that is not known.
+    """
+    if name not in _MODULES:
+        near = get_close_matches(name, _MODULES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(TITLES)}"
+        raise LocalError(f"there is no experiment {name!r}: {hint}")
+    module = import_module(f"simulations.experiments.{_MODULES[name]}")
+    return cast("Outcome", module.run(quick))
