@@ -227,6 +227,8 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
     for place, partition in enumerate(scenario.partitions):
         if partition.end_s <= partition.start_s:
             yield f"partitions[{place}].end_s: must be later than start_s, {partition.start_s:g}"
+        if place and partition.start_s < scenario.partitions[place - 1].end_s:
+            yield f"partitions[{place}].start_s: must not be before the one above it has ended"
     try:
         parse_policy(scenario.workload.verify)
     except LocalError as error:

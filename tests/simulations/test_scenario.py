@@ -36,6 +36,10 @@ def test_files_that_a_scenario_names_lie_beside_it(tmp_path: Path) -> None:
         ('name = "x"\nworkers = 3', "workers: .*allowed: a table with count"),
         ('name = "x"\n[[partitions]]\nstart_s = 1', r"partitions\[0\]\.end_s: is missing"),
         ('name = "x"\n[[partitions]]\nstart_s = 1\nend_s = 0.5', r"partitions\[0\]\.end_s: must be later"),
+        (
+            'name = "x"\n[[partitions]]\nstart_s = 1\nend_s = 5\n[[partitions]]\nstart_s = 4\nend_s = 6',
+            r"partitions\[1\]\.start_s: must not be before",
+        ),
         ('name = "x"\n[workload]\nverify = "quorum:1"', r"workload\.verify: .*quorum:N"),
         ('name = "x"\n[churn]\nkind = "trace"', r"churn\.trace_file: must name a file"),
         ('name = "x"\n[network.latency]\nkind = "matrix"', "matrix_file: must name a file"),
