@@ -19,6 +19,7 @@ from cli.console import clean, print_json, say
 from cli.exits import DONE, FAILED, WrongUse
 from cli.text import count, fault_mark
 from peer.addresses import parse_address, parse_bootstrap
+from peer.core import BootstrapTried, Joined, NodeEvent, NodeSettings
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.reference import measure_speed
@@ -26,7 +27,7 @@ from peer.faults import Fault, FaultyExecutor, parse_fault
 from peer.identity_store import load_or_create_identity
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
-from peer.node import BootstrapTried, Joined, Node, NodeEvent, NodeSettings
+from peer.node import Node
 from peer.seam import Executor, Seam
 from peer.views import StatusView
 from protocol.errors import LocalError, ParallelPeerError

@@ -7,6 +7,7 @@ the next lookup again.
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -22,6 +23,19 @@ LOOKUPS_CONCURRENT_MAX = 16
 SEEDS_MAX = 4 * BUCKET_SIZE
 """More than are looked for: where all of the nearest have left together, those behind them still help."""
 
+
+@dataclass(frozen=True, slots=True)
+class LookupReport:
+    """One lookup that has ended: monotonic times, contacts asked, contacts found."""
+
+    target: bytes
+    started_at: float
+    ended_at: float
+    asked: int
+    found: int
+
+
+OnLookup = Callable[[LookupReport], None]
 AskContact = Callable[[Contact], Awaitable[Sequence[Contact]]]
 _Answer = tuple[PeerId, Sequence[Contact] | None]
 
@@ -29,10 +43,17 @@ _Answer = tuple[PeerId, Sequence[Contact] | None]
 class LookupDriver:
     """Lookups of one peer, at most `LOOKUPS_CONCURRENT_MAX` at a time; more wait their turn."""
 
-    def __init__(self, own: PeerId, requester: Requester, nursery: Callable[[], trio.Nursery]) -> None:
+    def __init__(
+        self,
+        own: PeerId,
+        requester: Requester,
+        nursery: Callable[[], trio.Nursery],
+        on_lookup: OnLookup | None = None,
+    ) -> None:
         self._own = own
         self._requester = requester
         self._nursery = nursery
+        self._on_lookup = on_lookup
         self._limiter = trio.CapacityLimiter(LOOKUPS_CONCURRENT_MAX)
 
     async def look_up(
@@ -45,6 +66,7 @@ class LookupDriver:
         """
         async with self._limiter:
             self._requester.counters.lookups += 1
+            started_at, asked = trio.current_time(), 0
             lookup = Lookup(target, self._seeds(target), own=self._own)
             send, receive = trio.open_memory_channel[_Answer](REQUESTS_PER_LOOKUP_MAX)
             with send, receive:
@@ -54,10 +76,14 @@ class LookupDriver:
                         self._requester.table.mark_refreshed(target, trio.current_time())
                         break
                     if isinstance(step, Ask):
+                        asked += 1
                         self._nursery().start_soon(self._ask_one, step.contact, ask, send.clone())
                     else:
                         await self._await_answer(lookup, step, receive)
-            return list(lookup.closest())
+            closest = list(lookup.closest())
+            if self._on_lookup is not None:
+                self._on_lookup(LookupReport(target, started_at, trio.current_time(), asked, len(closest)))
+            return closest
 
     def _seeds(self, target: bytes) -> list[Contact]:
         nearest = self._requester.table.closest(target, SEEDS_MAX)

@@ -14,7 +14,7 @@ import trio
 from dht.contact_table import ContactTable
 from dht.counters import DhtCounters, OnRemoteError
 from dht.keys import distance
-from dht.lookup_driver import LookupDriver
+from dht.lookup_driver import LookupDriver, OnLookup
 from dht.record_store import RecordStore
 from dht.requester import Requester
 from dht.search import RecordSearch, agreed_estimate
@@ -58,7 +58,7 @@ class DhtService:
     """See the module. Requests need `run()` to be running; no method raises for the faults of others.
 
     `serving=False` makes a client: it asks, and is in nobody's contact table. `on_remote_error` is told of
-    every breach of the protocol, in addition to `counters.remote_errors`.
+    every breach of the protocol, in addition to `counters.remote_errors`; `on_lookup` of every lookup that ended.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class DhtService:
         wall_clock: Callable[[], float],
         serving: bool = True,
         on_remote_error: OnRemoteError | None = None,
+        on_lookup: OnLookup | None = None,
     ) -> None:
         if host.peer_id != identity.peer_id:
             raise LocalError(f"the host is {host.peer_id}, the identity {identity.peer_id}: they must be the same")
@@ -84,7 +85,7 @@ class DhtService:
         self._table = ContactTable(self.peer_id, -math.inf)
         self._records = RecordStore(self.peer_id, random)
         self._requester = Requester(host, self._table, self.counters, self._introduction, self._tell_remote_error)
-        self._lookups = LookupDriver(self.peer_id, self._requester, self._running)
+        self._lookups = LookupDriver(self.peer_id, self._requester, self._running, on_lookup)
         self._server = DhtServer(
             self._table,
             self._records,

@@ -143,6 +143,10 @@ class MemoryHost:
         """See `protocol.network.Host`."""
         return sorted(self._links)
 
+    def linked_hosts(self) -> "Sequence[MemoryHost]":
+        """The hosts with a live connection, by peer id."""
+        return [self._links[peer][0] for peer in sorted(self._links)]
+
     async def open_stream(self, peer: PeerId, protocol: str) -> MemoryStream:
         """A new stream, after one round trip to connect and one to agree on the protocol."""
         if peer == self.peer_id:

@@ -100,8 +100,9 @@ ROOMS: dict[Rule, dict[str, str]] = {
         "peer/libp2p_fixes_basic.py": "the supervised boundary of one stream's negotiation",
         "peer/libp2p_fixes_yamux.py": "the supervised boundary of one connection",
         "peer/libp2p_host.py": "the supervised boundary of one stream, and the end of the host",
-        "peer/node.py": "the supervised boundary of one part of the peer",
+        "peer/core.py": "the supervised boundary of one part of the peer",
         "peer/worker.py": "the supervised boundary of one job stream",
+        "simulations/sweep.py": "the supervised boundary of one run: its failure is its row",
         "simulations/memory_host.py": "the supervised boundary of one stream, and the end of the network",
     },
 }
