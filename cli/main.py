@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
+from cli import simulate
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 job_app = typer.Typer(help="Look after the jobs that were submitted here.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
+app.add_typer(simulate.app, name="simulate")
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[

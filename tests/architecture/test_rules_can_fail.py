@@ -20,6 +20,9 @@ def source(path: str, text: str) -> Source:
         ("peer/x.py", "import cli.main"),
         ("peer/execution/x.py", "from simulations import memory_host"),
         ("cli/x.py", "import simulations"),
+        ("cli/x.py", "def f():\n    import simulations"),
+        ("cli/simulate.py", "from simulations import store"),
+        ("peer/simulate.py", "def f():\n    import simulations"),
         ("simulations/x.py", "from cli import main"),
         ("peer/x.py", "import tests.helpers"),
         ("peer/x.py", "from ..simulations import memory_host"),
@@ -36,6 +39,8 @@ def test_wrong_direction(path: str, text: str) -> None:
         ("dht/x.py", "from protocol.ids import PeerId"),
         ("peer/x.py", "from . import views"),
         ("simulations/x.py", "import peer.seam, dht, protocol"),
+        ("cli/simulate_show.py", "def f():\n    import simulations.run"),
+        ("cli/simulate.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import simulations.result"),
     ],
 )
 def test_right_direction(path: str, text: str) -> None:

@@ -1,0 +1,156 @@
+"""What the `peer simulate` commands do: check, run, write, show; each returns its exit code.
+
+Everything that can be wrong about the request is found before the first run starts.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.console import print_json, say, show
+from cli.exits import DONE, FAILED, WrongUse
+from cli.inputs import prepare_out
+from cli.interrupts import terminated_like_interrupted
+from cli.simulate_progress import CaseProgress, RunProgress
+from cli.simulate_show import differences_text, result_panel, scenarios_table, sweep_tables
+from protocol.errors import LocalError
+
+if TYPE_CHECKING:
+    from simulations.result import Result
+    from simulations.scenario import Scenario
+
+
+def run_once(name: str, seed: int, *, settings: Sequence[str], out: Path | None, force: bool, as_json: bool) -> int:
+    """`peer simulate run`."""
+    with _wrong_use():
+        from simulations.extras import REPORT, require
+        from simulations.sweep import parse_setting, with_values
+
+        scenario = with_values(_scenario(name), [parse_setting(one) for one in settings])
+        if out is not None:
+            require("--out", REPORT)
+    if out is not None:
+        prepare_out(out, force=force)
+    result = _run(scenario, seed)
+    if out is not None:
+        _write(result, out)
+    return _tell(result, out, as_json=as_json)
+
+
+def run_sweep(
+    name: str,
+    *,
+    settings: Sequence[str],
+    seeds: str,
+    jobs: str,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """`peer simulate sweep`."""
+    with _wrong_use():
+        from simulations.extras import SWEEP, require
+        from simulations.sweep import cases, parse_jobs, parse_seeds, parse_setting, summarize, sweep
+
+        require("a sweep", SWEEP)
+        scenario = _scenario(name)
+        todo = cases(scenario, [parse_setting(one) for one in settings], parse_seeds(seeds))
+        at_once = min(parse_jobs(jobs), len(todo))
+    if out is not None:
+        prepare_out(out, force=force)
+    from simulations.run import run
+
+    say(f"{scenario.name}: {len(todo)} runs, {at_once} at once")
+    with terminated_like_interrupted(), CaseProgress(scenario.name, len(todo)) as progress:
+        rows = sweep(todo, run, at_once, progress.ended)
+    if out is not None:
+        from simulations.sweep_report import write_sweep
+        from simulations.versions import versions
+
+        say(f"the report is {write_sweep(scenario, rows, versions(), out)}")
+    if as_json:
+        print_json({"scenario": scenario.name, "rows": rows, "summary": summarize(rows)})
+    else:
+        show(sweep_tables(rows, summarize(rows)))
+    return FAILED if any(row["violations"] or row["error"] for row in rows) else DONE
+
+
+def replay(folder: Path, *, as_json: bool) -> int:
+    """`peer simulate replay`."""
+    from simulations.replay import differences
+    from simulations.store import read_run
+
+    with _wrong_use():
+        before = read_run(folder)
+    after = _run(before.scenario, before.seed)
+    found = differences(before, after)
+    same = before.trace_hash == after.trace_hash
+    if as_json:
+        print_json({"same": same, "before": before.trace_hash, "after": after.trace_hash, "differences": found})
+    else:
+        show(differences_text(before, after, found))
+    return DONE if same else FAILED
+
+
+def list_scenarios(*, as_json: bool) -> None:
+    """`peer simulate list`."""
+    from simulations.scenarios import names, shipped
+
+    found = [shipped(name) for name in names()]
+    if as_json:
+        print_json([{"name": name, "description": one.description} for name, one in zip(names(), found, strict=True)])
+    else:
+        show(scenarios_table(dict(zip(names(), found, strict=True))))
+
+
+def report(folder: Path, *, as_json: bool) -> int:
+    """`peer simulate report`."""
+    from simulations.report import write_report
+    from simulations.store import read_run
+
+    with _wrong_use():
+        result = read_run(folder)
+    say(f"the report is {write_report(result, folder)}")
+    return _tell(result, folder, as_json=as_json)
+
+
+def _run(scenario: "Scenario", seed: int) -> "Result":
+    from simulations.run import run
+
+    say(f"{scenario.name}: seed {seed}")
+    with terminated_like_interrupted(), RunProgress(scenario.name) as progress:
+        return run(scenario, seed, progress.update)
+
+
+def _write(result: "Result", out: Path) -> None:
+    from simulations.report import write_report
+    from simulations.store import write_run
+
+    write_run(result, out)
+    say(f"the report is {write_report(result, out)}")
+
+
+def _tell(result: "Result", out: Path | None, *, as_json: bool) -> int:
+    if as_json:
+        from simulations.store import record
+
+        print_json(record(result))
+    else:
+        show(result_panel(result, out))
+    return FAILED if result.violations else DONE
+
+
+def _scenario(name: str) -> "Scenario":
+    from simulations.scenarios import find
+
+    return find(name)
+
+
+@contextmanager
+def _wrong_use() -> Iterator[None]:
+    """What is wrong here is what was asked for: nothing was started yet."""
+    try:
+        yield
+    except LocalError as error:
+        raise WrongUse(str(error)) from error
