@@ -90,3 +90,18 @@ def report(folder: Folder, as_json: Json = False) -> None:
     from cli import simulate_commands
 
     raise typer.Exit(simulate_commands.report(folder, as_json=as_json))
+
+
+@app.command()
+def experiment(
+    names: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Experiments to run, or `all`. [default: list them]", metavar="[NAME]..."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="As large as the published values need: up to minutes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure published tables again. Ends with 1 when a value differs and nothing says why."""
+    from cli import simulate_commands
+
+    raise typer.Exit(simulate_commands.run_experiments(names or [], full=full, as_json=as_json))

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from cli.console import print_json, say, show
 from cli.exits import DONE, FAILED, WrongUse
 from cli.inputs import prepare_out
 from cli.interrupts import terminated_like_interrupted
 from cli.simulate_progress import CaseProgress, RunProgress
-from cli.simulate_show import differences_text, result_panel, scenarios_table, sweep_tables
+from cli.simulate_show import differences_text, experiments_table, result_panel, scenarios_table, sweep_tables
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
@@ -113,6 +115,28 @@ def report(folder: Path, *, as_json: bool) -> int:
         result = read_run(folder)
     say(f"the report is {write_report(result, folder)}")
     return _tell(result, folder, as_json=as_json)
+
+
+def run_experiments(names: Sequence[str], *, full: bool, as_json: bool) -> int:
+    """`peer simulate experiment`."""
+    from simulations.experiments.outcome import Outcome, render
+    from simulations.experiments.registry import TITLES, run
+
+    if not names:
+        if as_json:
+            print_json(TITLES)
+        else:
+            show(experiments_table(TITLES))
+        return DONE
+    outcomes: list[Outcome] = []
+    for name in TITLES if "all" in names else names:
+        with _wrong_use(), terminated_like_interrupted():
+            outcomes.append(run(name, quick=not full))
+        if not as_json:
+            show(Text(render(outcomes[-1])))
+    if as_json:
+        print_json([one.as_dict() for one in outcomes])
+    return FAILED if any(one.unexplained for one in outcomes) else DONE
 
 
 def _run(scenario: "Scenario", seed: int) -> "Result":

@@ -58,6 +58,14 @@ def scenarios_table(found: "Mapping[str, Scenario]") -> RenderableType:
     return table
 
 
+def experiments_table(titles: Mapping[str, str]) -> RenderableType:
+    """What `peer simulate experiment` can run."""
+    table = Table("name", "what is measured again", box=None)
+    for name, title in titles.items():
+        table.add_row(name, title)
+    return table
+
+
 def differences_text(before: "Result", after: "Result", found: Sequence[str]) -> RenderableType:
     """What a replay gave."""
     if before.trace_hash == after.trace_hash:

@@ -125,6 +125,24 @@ def test_the_shipped_scenarios_are_listed(peer):
     assert "calm" in [one["name"] for one in json.loads(peer("list", "--json")[1])]
 
 
+def test_experiments_are_listed_and_run(peer, monkeypatch):
+    from simulations.experiments import registry
+    from simulations.experiments.outcome import Line, Outcome
+
+    def fake(name: str, *, quick: bool) -> Outcome:
+        line = Line("hops at [bold]N[/bold]", 3.0, expected=3.0 if quick else 4.0)
+        return Outcome(name, "a title", (line,))
+
+    assert set(registry.TITLES) <= set(peer("experiment")[1].split())
+    assert json.loads(peer("experiment", "--json")[1]) == registry.TITLES
+    assert peer("experiment", "nosuch")[0] == 2
+    monkeypatch.setattr(registry, "run", fake)
+    code, out, _ = peer("experiment", "v1")
+    assert code == 0 and "v1: a title" in out and "hops at [bold]N[/bold]" in out
+    code, out, _ = peer("experiment", "all", "--full", "--json")
+    assert code == 1 and [one["name"] for one in json.loads(out)] == list(registry.TITLES)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
