@@ -1,0 +1,83 @@
+"""What a run writes down while it goes on: plain data for the checkers, the tables and the figures."""
+
+from dataclasses import dataclass, field
+
+from peer.views import JobView
+from simulations.result import Row, Violation
+
+ROWS_PER_TABLE_MAX = 200_000
+
+
+@dataclass(slots=True)
+class JobRecord:
+    """One job: whose, when, its last view, and for each item that counts who gave it and whether it is right."""
+
+    job: str
+    coordinator: int
+    items: int
+    submitted_at_s: float
+    ended_at_s: float | None = None
+    view: JobView | None = None
+    right: dict[int, bool] = field(default_factory=dict)
+    """By item: whether the accepted result is the true one. Items that failed are not here."""
+    failed: set[int] = field(default_factory=set)
+    given_by: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> int:
+        """Accepted results that are not true."""
+        return sum(not right for right in self.right.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRecord:
+    """A receipt that a coordinator gave (or a worker got): for which job, to which worker, how much."""
+
+    job: str
+    worker: str
+    credits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most that was seen of something bounded, anywhere in the network, and its bound."""
+
+    name: str
+    value: int
+    limit: int
+
+
+@dataclass(slots=True)
+class Recording:
+    """The facts of one run."""
+
+    jobs: list[JobRecord] = field(default_factory=list)
+    given: list[ReceiptRecord] = field(default_factory=list)
+    got: list[ReceiptRecord] = field(default_factory=list)
+    peaks: dict[str, Peak] = field(default_factory=dict)
+    broken: list[Violation] = field(default_factory=list)
+    """Failed invariants, peers that fell over, errors that were logged: seen while the run went on."""
+    healed_at_s: float | None = None
+    """When the faults ended, where the run went on for so long."""
+    ended_at_s: float = 0.0
+    tasks_before: int = 0
+    tasks_after: int = 0
+    liars: frozenset[str] = frozenset()
+    """Peer ids of workers that lie, by the scenario."""
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    """Rows that are written as things happen: chunks and lookups, at most `ROWS_PER_TABLE_MAX` each."""
+    rows_left_out: int = 0
+
+    def add_row(self, table: str, row: Row) -> None:
+        """One more row, while there is room."""
+        rows = self.rows.setdefault(table, [])
+        if len(rows) < ROWS_PER_TABLE_MAX:
+            rows.append(row)
+        else:
+            self.rows_left_out += 1
+
+    def see(self, name: str, value: int, limit: int) -> None:
+        """How much there is of something bounded."""
+        known = self.peaks.get(name)
+        if known is None or value > known.value:
+            self.peaks[name] = Peak(name, value, limit)
