@@ -139,6 +139,11 @@ def _free_rider(settings: Settings, random: Random) -> Member:
     return no_show
 
 
+def _none(settings: Settings, random: Random) -> Member:
+    """The attack is made by peers of their own; see `simulations/attackers.py`."""
+    return lambda own: Adversary()
+
+
 def _padder(settings: Settings, random: Random) -> Member:
     return lambda own: Altering(overcharge(PADDING_FACTOR))
 
@@ -167,7 +172,9 @@ ADVERSARIES: Mapping[str, Gang] = {
     "intermittent": _intermittent,
     "lazy": _lazy,
     "padder": _padder,
+    "record_flood": _none,
     "sleeper": _sleeper,
+    "sybils": _none,
     "whitewasher": _whitewasher,
 }
 """Every kind that comes with the simulator. `rate` is how often it lies, and for `bid_shading` what it adds."""

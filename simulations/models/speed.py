@@ -19,6 +19,8 @@ class Machine:
     slots: int
     speed: float
     """Relative to the reference machine, a straggler's factor included."""
+    claimed_speed: float
+    """What its owner believes: without that factor."""
     price: float
     straggler: bool
     no_show: bool
@@ -49,18 +51,22 @@ def draw_machines(workers: Workers, random: Random) -> list[Machine]:
     honest = [number for number in range(workers.count) if number not in liars]
     no_shows = _chosen(honest, workers.no_shows, workers.count, random)
     stragglers = _chosen(range(workers.count), workers.stragglers, workers.count, random)
-    return [
-        Machine(
+    machines = []
+    for number in range(workers.count):
+        claimed_speed = sample(workers.speed, random)
+        slow = number in stragglers
+        machine = Machine(
             number=number,
             slots=workers.slots,
-            speed=sample(workers.speed, random) / (workers.straggler_factor if number in stragglers else 1.0),
+            speed=claimed_speed / workers.straggler_factor if slow else claimed_speed,
+            claimed_speed=claimed_speed,
             price=sample(workers.price, random),
-            straggler=number in stragglers,
+            straggler=slow,
             no_show=number in no_shows,
             liar=number in liars,
         )
-        for number in range(workers.count)
-    ]
+        machines.append(machine)
+    return machines
 
 
 def _chosen(among: Sequence[int], share: float, count: int, random: Random) -> frozenset[int]:

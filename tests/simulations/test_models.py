@@ -169,4 +169,4 @@ def test_shares_of_the_population_are_exact_and_apart(count: int, liars: float, 
 def test_stragglers_are_slower_by_their_factor() -> None:
     machines = draw_machines(Workers(count=40, stragglers=0.25, straggler_factor=8.0), Random(1))
     assert sorted(one.speed for one in machines) == [0.125] * 10 + [1.0] * 30
-    assert all(one.straggler == (one.speed < 1) for one in machines)
+    assert all(one.straggler == (one.speed < 1) and one.claimed_speed == 1.0 for one in machines)
