@@ -1,104 +1,114 @@
 """What must hold in every run (DESIGN section 12). Pure functions over what the run recorded.
 
-Each checker yields violations in words that lead to the cause: which job, which chunk, which peer, when.
+Each checker yields violations in words that lead to the cause: which job, which item, which worker, when.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from peer.views import JobState
-from simulations.record import ChunkEnd, Record
+from protocol.chunk import FINAL
+from simulations.recording import JobRecord, Recording
 from simulations.result import Violation
+from simulations.scenario import Scenario
 
-Checker = Callable[[Record], Iterator[Violation]]
+Checker = Callable[[Recording, Scenario], Iterator[Violation]]
 VIOLATIONS_PER_CHECKER_MAX = 100
 
 
-def check(record: Record) -> tuple[Violation, ...]:
+def check(recording: Recording, scenario: Scenario) -> tuple[Violation, ...]:
     """Every violation, the earliest first; at most `VIOLATIONS_PER_CHECKER_MAX` of each checker."""
     found = [
         violation
         for checker in CHECKERS.values()
-        for violation in islice(checker(record), VIOLATIONS_PER_CHECKER_MAX)
+        for violation in islice(checker(recording, scenario), VIOLATIONS_PER_CHECKER_MAX)
     ]
     return tuple(sorted(found, key=lambda one: (one.at_s, one.checker, one.detail)))
 
 
-def every_chunk_ends(record: Record) -> Iterator[Violation]:
-    """A job that is over has no open chunk, and one that is done has each item exactly once."""
-    chunks = _by_job(record)
-    for job in record.jobs:
-        if not job.state.is_final:
-            continue
-        if not job.finals:
-            yield Violation("every_chunk_ends", job.ended_at_s, f"job {job.job} is {job.state}, but has open chunks")
-        if job.state is JobState.DONE:
-            for detail in _uncovered(chunks[job.job], job.items):
-                yield Violation("every_chunk_ends", job.ended_at_s, f"job {job.job} is done, but {detail}")
+def every_chunk_ends(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
+    """A job that is over has no open chunk, and one that is done has an outcome for every item."""
+    final = {str(state) for state in FINAL}
+    for job in _ended(recording):
+        at_s = _end_of(job, recording)
+        unended = {} if job.view is None else {state: n for state, n in job.view.chunks.items() if state not in final}
+        if unended:
+            words = ", ".join(f"{count} {state}" for state, count in sorted(unended.items()))
+            yield Violation(
+                "every_chunk_ends", at_s, f"job {job.job} is {_state(job)}, but has chunks that are {words}"
+            )
+        missing = [item for item in range(job.items) if item not in job.right and item not in job.failed]
+        if _state(job) is JobState.DONE and missing:
+            detail = f"job {job.job} is done, but {len(missing)} items have no outcome, the first of them {missing[0]}"
+            yield Violation("every_chunk_ends", at_s, detail)
+        twice = sorted(job.failed & job.right.keys())
+        if twice:
+            yield Violation("every_chunk_ends", at_s, f"job {job.job}: item {twice[0]} has a result and has failed")
 
 
-def few_wrong_results(record: Record) -> Iterator[Violation]:
-    """No more wrong results among those of a finished job than the target; an item given up is wrong as well."""
-    target = record.scenario.limits.wrong_share_max
-    chunks = _by_job(record)
-    for job in record.jobs:
-        mine = chunks[job.job]
-        total = sum(one.stop - one.start for one in mine)
-        wrong = sum(one.stop - one.start if one.given_up else one.wrong for one in mine)
-        if wrong > target * total:
-            worst = next(one for one in mine if one.wrong or one.given_up)
+def few_wrong_results(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
+    """No more wrong results than the target; an item that was given up counts as wrong: every item can be computed."""
+    target = scenario.limits.wrong_share_max
+    for job in recording.jobs:
+        bad = sorted(job.failed | {item for item, right in job.right.items() if not right})
+        total = len(job.right.keys() | job.failed)
+        if len(bad) > target * total:
+            giver = job.given_by.get(bad[0], "nobody")
             yield Violation(
                 "few_wrong_results",
-                worst.at_s,
-                f"job {job.job}: {wrong} of {total} results are wrong, more than {target:g} of them; "
-                f"the first are in {_named(worst)}",
+                _end_of(job, recording),
+                f"job {job.job}: {len(bad)} of {total} results are wrong or given up, more than {target:g} of them; "
+                f"the first is item {bad[0]}, given by {giver}",
             )
 
 
-def accepted_is_paid(record: Record) -> Iterator[Violation]:
-    """Whoever's result was taken has a receipt over its chunk when the job has ended."""
-    ended = {job.job for job in record.jobs if job.state.is_final}
-    for chunk in record.chunks:
-        if chunk.job in ended and chunk.source is not None and chunk.source not in chunk.paid:
-            yield Violation("accepted_is_paid", chunk.at_s, f"{_named(chunk)} was accepted and not paid")
+def accepted_is_paid(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
+    """Every worker whose result was accepted was given a receipt by the end of its job."""
+    paid = {(receipt.job, receipt.worker) for receipt in recording.given}
+    for job in _ended(recording):
+        own = {worker.peer for worker in job.view.workers if worker.local} if job.view else set()
+        for worker in sorted(set(job.given_by.values()) - own):
+            if (job.job, worker) not in paid:
+                items = sum(giver == worker for giver in job.given_by.values())
+                detail = f"job {job.job}: {items} results of {worker} were accepted and not paid"
+                yield Violation("accepted_is_paid", _end_of(job, recording), detail)
 
 
-def tables_are_bounded(record: Record) -> Iterator[Violation]:
+def tables_are_bounded(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
     """No queue and no table went over its limit."""
-    for gauge in record.gauges:
-        if gauge.value > gauge.limit:
-            yield Violation(
-                "tables_are_bounded",
-                gauge.at_s,
-                f"{gauge.name} of {gauge.peer} came to {gauge.value:g}, over the limit of {gauge.limit:g}",
-            )
+    for name, peak in sorted(recording.peaks.items()):
+        if peak.value > peak.limit:
+            detail = f"{name} came to {peak.value}, over the limit of {peak.limit}"
+            yield Violation("tables_are_bounded", recording.ended_at_s, detail)
 
 
-def no_task_is_left(record: Record) -> Iterator[Violation]:
+def no_task_is_left(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
     """Stopped peers leave no task behind."""
-    for name in sorted(record.tasks_left):
-        yield Violation("no_task_is_left", record.over_at_s, f"{name} runs although every peer was stopped")
+    if (left := recording.tasks_after - recording.tasks_before) > 0:
+        yield Violation("no_task_is_left", recording.ended_at_s, f"{left} tasks run although every peer was stopped")
 
 
-def jobs_finish(record: Record) -> Iterator[Violation]:
+def jobs_finish(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
     """Once all is healed, every job comes to a good end within the time for it."""
-    for job in record.jobs:
-        if not job.state.is_final:
-            waited_s = record.over_at_s - record.healed_at_s
-            yield Violation(
-                "jobs_finish",
-                record.over_at_s,
-                f"job {job.job} is still {job.state}, {waited_s:g} s after the healing: {job.message}",
-            )
-        elif job.state is not JobState.DONE:
-            yield Violation("jobs_finish", job.ended_at_s, f"job {job.job} is {job.state}: {job.message}")
+    submitted = scenario.workload.coordinators * scenario.workload.jobs
+    if len(recording.jobs) < submitted:
+        detail = f"{len(recording.jobs)} of {submitted} jobs were submitted by the end"
+        yield Violation("jobs_finish", recording.ended_at_s, detail)
+    for job in recording.jobs:
+        at_s = _end_of(job, recording)
+        message = job.view.message if job.view else "never seen"
+        if job.ended_at_s is None:
+            healed_at_s = recording.ended_at_s if recording.healed_at_s is None else recording.healed_at_s
+            waited_s = recording.ended_at_s - healed_at_s
+            detail = f"job {job.job} is still {_state(job)}, {waited_s:g} s after the healing: {message}"
+            yield Violation("jobs_finish", at_s, detail)
+        elif _state(job) is not JobState.DONE:
+            yield Violation("jobs_finish", at_s, f"job {job.job} is {_state(job)}: {message}")
 
 
-def nothing_fails_inside(record: Record) -> Iterator[Violation]:
-    """No exception at a supervised boundary, no broken invariant."""
-    for failure in record.failures:
-        yield Violation("nothing_fails_inside", failure.at_s, failure.detail)
+def nothing_breaks(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
+    """No broken invariant, no peer that fell over, no error that was logged."""
+    yield from recording.broken
 
 
 CHECKERS: Mapping[str, Checker] = {
@@ -110,31 +120,18 @@ CHECKERS: Mapping[str, Checker] = {
         tables_are_bounded,
         no_task_is_left,
         jobs_finish,
-        nothing_fails_inside,
+        nothing_breaks,
     )
 }
 
 
-def _by_job(record: Record) -> Mapping[str, list[ChunkEnd]]:
-    chunks: defaultdict[str, list[ChunkEnd]] = defaultdict(list)
-    for chunk in record.chunks:
-        chunks[chunk.job].append(chunk)
-    return chunks
+def _ended(recording: Recording) -> list[JobRecord]:
+    return [job for job in recording.jobs if job.ended_at_s is not None]
 
 
-def _uncovered(chunks: list[ChunkEnd], items: int) -> Iterator[str]:
-    """Items without a result, or with two."""
-    at = 0
-    for chunk in sorted(chunks, key=lambda one: (one.start, one.stop)):
-        if chunk.start > at:
-            yield f"items {at} to {chunk.start - 1} have no result"
-        elif chunk.start < at:
-            yield f"items {chunk.start} to {min(at, chunk.stop) - 1} have two results"
-        at = max(at, chunk.stop)
-    if at < items:
-        yield f"items {at} to {items - 1} have no result"
+def _end_of(job: JobRecord, recording: Recording) -> float:
+    return recording.ended_at_s if job.ended_at_s is None else job.ended_at_s
 
 
-def _named(chunk: ChunkEnd) -> str:
-    given_by = f" by {chunk.source}" if chunk.source else ""
-    return f"chunk {chunk.chunk} (items {chunk.start} to {chunk.stop - 1}) of job {chunk.job}{given_by}"
+def _state(job: JobRecord) -> JobState | str:
+    return job.view.state if job.view else "not known"

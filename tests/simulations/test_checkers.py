@@ -1,66 +1,76 @@
 """Checkers: each finds what it is for, and says nothing about a run in which all is well."""
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 
-from peer.views import JobState
+from peer.views import JobState, JobView, WorkerView
 from simulations.checkers import CHECKERS, VIOLATIONS_PER_CHECKER_MAX, check
-from simulations.record import ChunkEnd, Failure, Gauge, JobEnd, Record
+from simulations.recording import JobRecord, ReceiptRecord, Recording
+from simulations.result import Violation
 from simulations.scenario import Limits, Scenario
 
-FIRST = ChunkEnd(job="j", chunk=0, start=0, stop=6, at_s=40.0, source="w", paid=frozenset({"v", "w"}))
-SECOND = ChunkEnd(job="j", chunk=1, start=6, stop=10, at_s=50.0, source=None)
-JOB = JobEnd(job="j", state=JobState.DONE, items=10, ended_at_s=60.0)
-GAUGE = Gauge(name="contacts", peer="w", value=20, limit=20, at_s=9.0)
-GOOD = Record(
-    scenario=Scenario(name="s", limits=Limits(wrong_share_max=0.1)),
-    healed_at_s=100.0,
-    over_at_s=130.0,
-    jobs=(JOB,),
-    chunks=(SECOND, FIRST),
-    gauges=(GAUGE,),
-)
+SCENARIO = Scenario(name="s", limits=Limits(wrong_share_max=0.15))
+
+
+def view(state: JobState = JobState.DONE, message: str = "", **chunks: int) -> JobView:
+    workers = [WorkerView(peer="me", state="working", local=True), WorkerView(peer="w", state="working")]
+    return JobView(id="j", name="j", state=state, message=message, workers=workers, chunks=chunks or {"accepted": 5})
+
+
+def good() -> Recording:
+    job = JobRecord(
+        job="j", coordinator=0, items=10, submitted_at_s=30.0, ended_at_s=60.0, view=view(split=1, failed=1)
+    )
+    job.right = dict.fromkeys(range(9), True)
+    job.failed = {9}
+    job.given_by = {**dict.fromkeys(range(5), "w"), **dict.fromkeys(range(5, 9), "me")}
+    recording = Recording(jobs=[job], given=[ReceiptRecord("j", "w", 5.0)], healed_at_s=100.0, ended_at_s=130.0)
+    recording.see("contacts", 20, 20)
+    return recording
 
 
 def test_a_good_run_has_no_violation() -> None:
-    assert check(GOOD) == ()
+    assert check(good(), SCENARIO) == ()
+
+
+Change = Callable[[Recording], object]
 
 
 @pytest.mark.parametrize(
-    ("checker", "bad", "words"),
+    ("checker", "change", "words"),
     [
-        ("every_chunk_ends", replace(GOOD, chunks=(FIRST,)), "items 6 to 9 have no result"),
-        ("every_chunk_ends", replace(GOOD, chunks=(SECOND,)), "items 0 to 5 have no result"),
-        ("every_chunk_ends", replace(GOOD, chunks=(replace(FIRST, stop=8), SECOND)), "items 6 to 7 have two results"),
-        ("every_chunk_ends", replace(GOOD, jobs=(replace(JOB, finals=False),)), "has open chunks"),
-        ("few_wrong_results", replace(GOOD, chunks=(replace(FIRST, wrong=2), SECOND)), "2 of 10 results are wrong"),
-        ("few_wrong_results", replace(GOOD, chunks=(FIRST, replace(SECOND, given_up=True))), "4 of 10 results"),
-        ("accepted_is_paid", replace(GOOD, chunks=(replace(FIRST, paid=frozenset("v")), SECOND)), "chunk 0 .* by w"),
-        ("tables_are_bounded", replace(GOOD, gauges=(replace(GAUGE, value=21),)), "contacts of w came to 21"),
-        ("no_task_is_left", replace(GOOD, tasks_left=("peer.worker",)), "peer.worker runs although"),
-        ("jobs_finish", replace(GOOD, jobs=(replace(JOB, state=JobState.RUNNING),)), "still running, 30 s after"),
-        ("jobs_finish", replace(GOOD, jobs=(replace(JOB, state=JobState.FAILED, message="why"),)), "is failed: why"),
-        ("nothing_fails_inside", replace(GOOD, failures=(Failure(at_s=3.0, detail="boom"),)), "boom"),
+        ("every_chunk_ends", lambda run: run.jobs[0].right.pop(3), "1 items have no outcome, the first of them 3"),
+        ("every_chunk_ends", lambda run: run.jobs[0].right.update({9: True}), "item 9 has"),
+        ("every_chunk_ends", lambda run: setattr(run.jobs[0], "view", view(accepted=3, leased=2)), "are 2 leased"),
+        ("few_wrong_results", lambda run: run.jobs[0].right.update({2: False}), "2 of 10 .* item 2, given by w"),
+        ("accepted_is_paid", lambda run: run.given.clear(), "5 results of w were accepted and not paid"),
+        ("tables_are_bounded", lambda run: run.see("contacts", 21, 20), "contacts came to 21, over the limit of 20"),
+        ("no_task_is_left", lambda run: setattr(run, "tasks_after", 3), "3 tasks run although"),
+        ("jobs_finish", lambda run: run.jobs.clear(), "0 of 1 jobs were submitted"),
+        ("jobs_finish", lambda run: setattr(run.jobs[0], "ended_at_s", None), "30 s after the healing"),
+        ("jobs_finish", lambda run: setattr(run.jobs[0], "view", view(JobState.FAILED, "why")), "is failed: why"),
+        ("no_error_logged", lambda run: run.broken.append(Violation("no_error_logged", 3.0, "boom")), "boom"),
     ],
 )
-def test_each_checker_finds_what_it_is_for(checker: str, bad: Record, words: str) -> None:
-    [violation] = check(bad)
+def test_each_checker_finds_what_it_is_for(checker: str, change: Change, words: str) -> None:
+    bad = deepcopy(good())
+    change(bad)
+    [violation] = check(bad, SCENARIO)
     assert violation.checker == checker
     assert re.search(words, violation.detail)
 
 
-def test_wrong_results_up_to_the_target_are_no_violation() -> None:
-    assert check(replace(GOOD, chunks=(replace(FIRST, wrong=1), SECOND))) == ()
-
-
 def test_violations_are_bounded_and_the_earliest_come_first() -> None:
-    failures = [Failure(at_s=float(9999 - number), detail="x") for number in range(1000)]
-    found = check(replace(GOOD, failures=failures, tasks_left=("t",)))
+    run = good()
+    run.broken = [Violation("x", float(9999 - number), "x") for number in range(1000)]
+    run.tasks_after = 1
+    found = check(run, SCENARIO)
     assert len(found) == VIOLATIONS_PER_CHECKER_MAX + 1
     assert [one.at_s for one in found] == sorted(one.at_s for one in found)
 
 
-def test_every_checker_is_named_and_runs() -> None:
-    assert all(name == checker.__name__ and not list(checker(GOOD)) for name, checker in CHECKERS.items())
+def test_every_checker_runs_under_its_name() -> None:
+    assert all(name == checker.__name__ and not list(checker(good(), SCENARIO)) for name, checker in CHECKERS.items())
