@@ -18,6 +18,7 @@ from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
 from protocol.ids import RANDOM_ID_BITS, JobId
+from protocol.job_events import Effect
 from protocol.limits import CODE_SIZE_BYTES_MAX
 from protocol.messages.base import to_plain
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
+
+OnDecision = Callable[[JobId, Effect], None]
 
 JOBS_RUNNING_MAX = 64
 CHANGE_INTERVAL_S = 0.1
@@ -48,12 +51,18 @@ class JournalSink:
 
 
 class Coordinator:
-    """All jobs of this peer. `run` owns their tasks."""
+    """All jobs of this peer. `run` owns their tasks.
 
-    def __init__(self, seam: Seam, directory: Directory, journal: Journal) -> None:
+    `on_decision` is told, without waiting, of every effect of every job's rules, before it is carried out.
+    """
+
+    def __init__(
+        self, seam: Seam, directory: Directory, journal: Journal, on_decision: OnDecision = lambda job, effect: None
+    ) -> None:
         self._seam = seam
         self._directory = directory
         self._journal = journal
+        self._on_decision = on_decision
         self._runners: dict[JobId, JobRunner] = {}
         self._unsaved: set[JobId] = set()
         self._versions: dict[JobId, int] = {}
@@ -111,6 +120,7 @@ class Coordinator:
             add_receipt=self._keep_receipt,
             on_change=lambda: self._note_change(job),
             on_end=lambda: on_end(job),
+            on_effect=lambda effect: self._on_decision(job, effect),
         )
         return job, JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended)
 

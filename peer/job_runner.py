@@ -127,6 +127,7 @@ class JobRunner:
             return
         try:
             for effect in self._machine.handle(event, trio.current_time()):
+                self._books.on_effect(effect)
                 self._carry_out(effect)
         except LocalError as error:
             log.error("job %s: %s", self._job, error)

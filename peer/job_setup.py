@@ -9,6 +9,7 @@ from peer.views import JobRequest
 from protocol.bodies import Manifest, Receipt
 from protocol.errors import LocalError
 from protocol.ids import JobId
+from protocol.job_events import Effect
 from protocol.verification import Audit, VerificationPolicy
 
 
@@ -23,6 +24,7 @@ class JobBooks:
     add_receipt: Callable[[Receipt], None]
     on_change: Callable[[], None]
     on_end: Callable[[], None]
+    on_effect: Callable[[Effect], None]
 
 
 def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Executor) -> bool:

@@ -24,7 +24,7 @@ class Book:
         self.caught: dict[str, int] = {}
         """Peers convicted of a lie, and how often."""
         self._trace = trace
-        self._number_of = number_of
+        self.number_of = number_of
         self._jobs: dict[JobId, tuple[JobRecord, int]] = {}
         self._chunks: dict[JobId, dict[int, Row]] = {}
         self._ended: dict[JobId, trio.Event] = {}
@@ -136,5 +136,5 @@ class Book:
             "stop": piece.stop,
             "settled_at_s": trio.current_time() - record.submitted_at_s,
             "how": how,
-            "peer": record.coordinator if source is None else self._number_of[source],
+            "peer": record.coordinator if source is None else self.number_of[source],
         }

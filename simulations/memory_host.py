@@ -89,6 +89,10 @@ class MemoryNetwork:
         """The host that listens at an address."""
         return self._hosts.get(address)
 
+    def hosts(self) -> "list[MemoryHost]":
+        """Those that have not ended, the oldest first."""
+        return list(self._hosts.values())
+
     def delay_s(self, one: PeerId, other: PeerId) -> float:
         """How long a small message takes one way, when nothing is in its way."""
         return self._latency_s

@@ -8,7 +8,7 @@ the connection would have noticed.
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import trio
@@ -84,17 +84,22 @@ class SimulatedNetwork(MemoryNetwork):
             return True
         return super().is_cut(one, other)
 
-    async def part(self, island: Collection[MemoryHost], until: float) -> None:
-        """Cut some hosts off from all others until a virtual time; returns when it is healed."""
-        self._island = frozenset(host.peer_id for host in island)
+    async def part(self, island: Collection[PeerId], until: float) -> None:
+        """Cut some peers off from all others until a virtual time; returns when it is healed."""
+        self._island = frozenset(island)
         self._heals_at = until
         noticed_at = trio.current_time() + SILENCE_S_MAX
         if noticed_at < until:
             await trio.sleep_until(noticed_at)
-            for host in island:
-                self._break_links_over_the_cut(host)
+            for host in self.hosts():
+                if host.peer_id in self._island:
+                    self._break_links_over_the_cut(host)
         await trio.sleep_until(until)
         self._island = frozenset()
+
+    def heal_all(self) -> None:
+        """No more loss; partitions have ended by then, as their times say."""
+        self._rules = replace(self._rules, loss=0.0)
 
     def _break_links_over_the_cut(self, host: MemoryHost) -> None:
         for other in host.linked_hosts():

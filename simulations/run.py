@@ -1,0 +1,259 @@
+"""One run: the shipped peers on a simulated network, faults, healing, the end of all jobs, the checkers."""
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from peer.coordinator import Coordinator
+from peer.core import Part, PeerCore
+from protocol.worker_policy import WorkerPolicy
+from simulations import adversaries, checkers
+from simulations.book import Book
+from simulations.figures import figures_of, tables_of
+from simulations.local_executor import LocalExecutor
+from simulations.models.churn import make_churn
+from simulations.models.latency import make_latency
+from simulations.models.speed import Machine, draw_machines
+from simulations.network import LinkRules, SimulatedNetwork
+from simulations.peers import SimulatedPeer
+from simulations.recording import JobRecord
+from simulations.result import Result
+from simulations.scenario import Partition, Scenario
+from simulations.scheduler import run_seeded
+from simulations.trace import Trace
+from simulations.traced_journal import TracedJournal
+from simulations.versions import versions
+from simulations.workload import Work, true_result
+from simulations.world import Tally, World, child, watched_errors
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+JOIN_S_MAX = 10.0
+"""All peers join within this time, or a third of the time until the first job."""
+LOOK_INTERVAL_S = 10.0
+SETTLE_S = 5.0
+"""After the last job: receipts are on their way."""
+
+Progress = Callable[[float, float], None]
+
+
+def run(scenario: Scenario, seed: int, progress: Progress | None = None) -> Result:
+    """Run a scenario; the same scenario and seed give the same trace hash everywhere.
+
+    `progress(virtual_s, wall_s)` is called about every virtual second. The run ends when every job has, or without
+    jobs after `limits.duration_s`. Raises `LocalError` for a scenario that cannot be run, or when another run is
+    going on in this process.
+    """
+    started_at, memory_before = time.perf_counter(), _memory_kib()
+    simulation = Simulation(scenario, seed, progress or (lambda virtual_s, wall_s: None))
+    run_seeded(simulation.main, f"{seed}/scheduler")
+    wall_s = time.perf_counter() - started_at
+    return simulation.result(wall_s, _memory_kib() - memory_before)
+
+
+class Simulation:
+    """One run, made for one call of `main`."""
+
+    def __init__(self, scenario: Scenario, seed: int, progress: Progress) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.peers: list[SimulatedPeer] = []
+        self._progress = progress
+        self._started_at = time.perf_counter()
+        self._trace = Trace(trio.current_time, scenario.limits.trace_events_max)
+        self._tally = Tally(self._trace)
+        self._book = Book(self._trace, self._tally.number_of)
+        self._jobs_done = trio.Event()
+        self._coordinators_left = scenario.workload.coordinators if scenario.workload.jobs else 0
+
+    async def main(self) -> None:
+        """The whole story, in virtual time."""
+        recording = self._book.recording
+        recording.tasks_before = trio.lowlevel.current_statistics().tasks_living
+        with watched_errors(self._book):
+            async with trio.open_nursery() as nursery:
+                await self._go(nursery)
+                nursery.cancel_scope.cancel()
+        recording.tasks_after = trio.lowlevel.current_statistics().tasks_living
+        recording.ended_at_s = trio.current_time()
+        self._trace.note("end")
+
+    def result(self, wall_s: float, memory_kib: float) -> Result:
+        """What came of it."""
+        recording = self._book.recording
+        figures = figures_of(self._book, self.peers, self._tally)
+        figures["events_per_wall_s"] = self._trace.events / wall_s
+        figures["kib_per_peer"] = memory_kib / max(1, len(self.peers))
+        return Result(
+            scenario=self.scenario,
+            seed=self.seed,
+            trace_hash=self._trace.hexdigest(),
+            events=self._trace.events,
+            virtual_s=recording.ended_at_s,
+            wall_s=wall_s,
+            figures=figures,
+            tables=tables_of(self._book, self.peers, self._tally),
+            violations=checkers.check(recording, self.scenario),
+            trace=self._trace.kept(),
+            versions=versions(),
+        )
+
+    async def _go(self, nursery: trio.Nursery) -> None:
+        world = self._make_world(nursery)
+        self._populate(world, nursery)
+        for partition in self.scenario.partitions:
+            nursery.start_soon(self._part, world, partition)
+        nursery.start_soon(self._look)
+        limits = self.scenario.limits
+        with trio.move_on_after(limits.duration_s):
+            await self._wait_jobs(forever=True)
+        if not self._over():
+            self._heal(world)
+            with trio.move_on_after(limits.liveness_s):
+                await self._wait_jobs(forever=False)
+        await trio.sleep(SETTLE_S)
+        for peer in self.peers:
+            peer.check_invariants()
+
+    def _over(self) -> bool:
+        return self._jobs_done.is_set() or not self.scenario.workload.jobs
+
+    async def _wait_jobs(self, *, forever: bool) -> None:
+        if self._coordinators_left or self._jobs_done.is_set():
+            await self._jobs_done.wait()
+        elif forever:
+            await trio.sleep_forever()
+
+    def _heal(self, world: World) -> None:
+        self._trace.note("heal")
+        self._book.recording.healed_at_s = trio.current_time()
+        world.network.heal_all()
+
+    # The population.
+
+    def _make_world(self, nursery: trio.Nursery) -> World:
+        scenario, seed = self.scenario, self.seed
+        rules = LinkRules(scenario.network.bandwidth_bytes_per_s, scenario.network.loss)
+        latency = make_latency(scenario.network.latency, child(seed, "latency"))
+        network = SimulatedNetwork(nursery, latency, rules, child(seed, "network"), self._tally.tap)
+        return World(scenario, seed, network, self._trace, self._tally, self._book)
+
+    def _populate(self, world: World, nursery: trio.Nursery) -> None:
+        scenario = self.scenario
+        work = Work(scenario, world.random("work"))
+        joins = world.random("joins")
+        join_s = min(JOIN_S_MAX, scenario.workload.start_s / 3)
+        for number in range(scenario.workload.coordinators):
+            coordinator = self._coordinator(world, number, work)
+            nursery.start_soon(self._coordinate, coordinator, work, joins.uniform(0, join_s) if number else 0.0)
+        churn = make_churn(scenario.churn)
+        for peer in self._workers(world, work):
+            sessions = churn.sessions(peer.number, world.random(f"churn/{peer.number}"))
+            joins_at_s = joins.uniform(0, join_s)
+            nursery.start_soon(partial(peer.live, joins_at_s, sessions, returns=scenario.churn.returns))
+
+    def _coordinator(self, world: World, number: int, work: Work) -> SimulatedPeer:
+        executor = LocalExecutor(work.duration_s, true_result)
+        peer = SimulatedPeer(world, number, executor, WorkerPolicy(slots=0), kind="coordinator")
+        self.peers.append(peer)
+        return peer
+
+    def _workers(self, world: World, work: Work) -> list[SimulatedPeer]:
+        scenario = self.scenario
+        machines = draw_machines(scenario.workers, world.random("machines"))
+        hidden = round(scenario.network.unreachable * len(machines))
+        unreachable = set(world.random("unreachable").sample(range(len(machines)), hidden))
+        member = adversaries.make_gang(scenario.adversary, world.random("gang"))
+        made = [self._worker(world, work, one, member, one.number not in unreachable) for one in machines]
+        self._book.recording.liars = frozenset(peer.identity.peer_id for peer in made if peer.kind == "liar")
+        self.peers += made
+        return made
+
+    def _worker(
+        self, world: World, work: Work, machine: Machine, member: adversaries.Member, reachable: bool
+    ) -> SimulatedPeer:
+        number = self.scenario.workload.coordinators + machine.number
+        own = world.random(f"adversary/{number}")
+        character, kind = adversaries.Adversary(), "worker"
+        if machine.liar:
+            character, kind = member(own), "liar"
+        elif machine.no_show:
+            character, kind = adversaries.no_show(own), "no-show"
+        executor = LocalExecutor(partial(work.duration_s, speed=machine.speed), true_result)
+        policy = WorkerPolicy(slots=machine.slots, price=machine.price, speed=machine.speed)
+        peer = SimulatedPeer(
+            world, number, character.executor(executor), character.policy(policy), kind=kind, reachable=reachable
+        )
+        peer.renews_identity = character.renews_identity
+        return peer
+
+    # What goes on.
+
+    async def _coordinate(self, peer: SimulatedPeer, work: Work, joins_at_s: float) -> None:
+        journal = TracedJournal.open_traced(self._book, self._on_ban)
+
+        def parts(core: PeerCore) -> Sequence[Part]:
+            decisions = partial(self._book.on_decision, peer.number)
+            coordinator = Coordinator(core.seam, core.directory, journal, decisions)
+            jobs = Part("the jobs", partial(self._submit_all, peer.number, coordinator, work))
+            return Part("the coordinator", coordinator.run), jobs
+
+        await trio.sleep(joins_at_s)
+        try:
+            await peer.be_there(inf, crashes=False, make_parts=parts)
+        finally:
+            journal.close()
+
+    async def _submit_all(
+        self, number: int, coordinator: Coordinator, work: Work, *, task_status: "TaskStatus[None]"
+    ) -> None:
+        task_status.started()
+        workload = self.scenario.workload
+        await trio.sleep_until(max(trio.current_time(), workload.start_s))
+        for place in range(workload.jobs):
+            request = work.request(number, place)
+            job = coordinator.submit(request)
+            record = JobRecord(job, number, len(request.items), trio.current_time())
+            self._book.open_job(record, work.first_item(number, place))
+            await self._book.wait_ended(job)
+        self._coordinators_left -= 1
+        if not self._coordinators_left:
+            self._jobs_done.set()
+        await trio.sleep_forever()
+
+    async def _part(self, world: World, partition: Partition) -> None:
+        end_s = min(partition.end_s, self.scenario.limits.duration_s)
+        if partition.start_s >= end_s:
+            return
+        await trio.sleep_until(partition.start_s)
+        random = world.random(f"partition/{partition.start_s}")
+        island = [peer.number for peer in self.peers if random.random() < partition.share]
+        self._trace.note("partition", *island)
+        await world.network.part([self.peers[number].identity.peer_id for number in island], end_s)
+        self._trace.note("partition heals")
+
+    async def _look(self) -> None:
+        """Progress every virtual second, tables now and then."""
+        while True:
+            self._progress(trio.current_time(), time.perf_counter() - self._started_at)
+            await trio.sleep(1.0)
+            if trio.current_time() % LOOK_INTERVAL_S < 1.0:
+                for peer in self.peers:
+                    peer.look_at_tables()
+
+    def _on_ban(self, banned: str) -> None:
+        """Whoever takes a new name once it is caught does so."""
+        peer = self.peers[self._tally.number_of[banned]]
+        if peer.renews_identity and peer.identity.peer_id == banned:
+            peer.change_identity()
+
+
+def _memory_kib() -> float:
+    """The most that this process has ever held."""
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
