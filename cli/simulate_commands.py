@@ -16,10 +16,11 @@ from cli.inputs import prepare_out
 from cli.interrupts import terminated_like_interrupted
 from cli.simulate_progress import CaseProgress, RunProgress
 from cli.simulate_show import differences_text, experiments_table, result_panel, scenarios_table, sweep_tables
+from cli.text import count
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
-    from simulations.result import Result
+    from simulations.result import Result, Row
     from simulations.scenario import Scenario
 
 
@@ -64,13 +65,19 @@ def run_sweep(
     from simulations.run import run
 
     say(f"{scenario.name}: {len(todo)} runs, {at_once} at once")
+    ended: list[Row] = []
     with terminated_like_interrupted(), CaseProgress(scenario.name, len(todo)) as progress:
-        rows = sweep(todo, run, at_once, progress.ended)
-    if out is not None:
-        from simulations.sweep_report import write_sweep
-        from simulations.versions import versions
 
-        say(f"the report is {write_sweep(scenario, rows, versions(), out)}")
+        def on_row(row: "Row") -> None:
+            ended.append(row)
+            progress.ended(row)
+
+        try:
+            rows = sweep(todo, run, at_once, on_row)
+        except KeyboardInterrupt:
+            _write_sweep(scenario, ended, out)
+            raise
+    _write_sweep(scenario, rows, out)
     if as_json:
         print_json({"scenario": scenario.name, "rows": rows, "summary": summarize(rows)})
     else:
@@ -145,6 +152,15 @@ def _run(scenario: "Scenario", seed: int) -> "Result":
     say(f"{scenario.name}: seed {seed}")
     with terminated_like_interrupted(), RunProgress(scenario.name) as progress:
         return run(scenario, seed, progress.update)
+
+
+def _write_sweep(scenario: "Scenario", rows: "list[Row]", out: Path | None) -> None:
+    """Also what an interrupted sweep has so far: it may be hours of work."""
+    from simulations.sweep_report import write_sweep
+    from simulations.versions import versions
+
+    if out is not None and rows:
+        say(f"the report of {count(len(rows), 'run')} is {write_sweep(scenario, rows, versions(), out)}")
 
 
 def _write(result: "Result", out: Path) -> None:

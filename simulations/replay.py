@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from simulations.result import Result
 
+_OF_THE_MACHINE = {"events_per_wall_s", "kib_per_peer"}
+"""Figures that differ from run to run."""
+
 
 def differences(before: Result, after: Result) -> list[str]:
     """Lines for people; none when the trace hashes are equal."""
@@ -16,7 +19,7 @@ def _differences(before: Result, after: Result) -> Iterator[str]:
     if before.events != after.events:
         yield f"events: {before.events:,} before, {after.events:,} now"
     yield from _first_event(before, after)
-    for name in sorted(before.figures.keys() | after.figures.keys()):
+    for name in sorted((before.figures.keys() | after.figures.keys()) - _OF_THE_MACHINE):
         old, new = before.figures.get(name), after.figures.get(name)
         # As text, so that two figures that are no number are alike.
         if str(old) != str(new):

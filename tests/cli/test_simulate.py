@@ -16,10 +16,10 @@ from simulations.scenario import Scenario
 TOML = 'name = "tiny"\n[workers]\ncount = 3\n'
 
 
-def made_run(scenario: Scenario, seed: int, progress=lambda now, end: None) -> Result:
+def made_run(scenario: Scenario, seed: int, progress=lambda virtual_s, wall_s: None) -> Result:
     """A run that costs nothing; seed 2 fails, and seed 3 violates."""
-    for now in range(0, 101, 5):
-        progress(now, 100.0)
+    for virtual_s in range(0, 101, 5):
+        progress(virtual_s, virtual_s / 4)
     if seed == 2:
         raise LocalError("inside")
     return Result(
@@ -57,7 +57,10 @@ def test_a_run_shows_its_figures_and_progress_in_both_times(peer):
     code, out, err = peer("run", "s.toml", "--seed", "4")
     assert code == 0
     assert err.startswith("tiny: seed 4\n")
-    assert "tiny: 10.0 s of 1 min 40 s virtual in " in err
+    assert err.splitlines()[1:] == [
+        "tiny: 40.0 s of virtual time in 10.0 s, 4 times as fast",
+        "tiny: 80.0 s of virtual time in 20.0 s, 4 times as fast",
+    ]
     assert "4-0.0" in out and "makespan_s" in out and "40" in out and "all that must hold held" in out
 
 
@@ -117,6 +120,18 @@ def test_a_sweep_with_bad_runs_ends_with_1_and_names_them(peer):
     assert code == 1
     assert "tiny, seed 2: LocalError: inside" in err and "tiny, seed 3: jobs_finish at 9 s: stuck" in err
     assert "3 runs, 2 of them failed or violated something" in out
+
+
+def test_an_interrupted_sweep_keeps_what_it_has(peer, monkeypatch, tmp_path):
+    def interrupted(scenario: Scenario, seed: int) -> Result:
+        if seed == 5:
+            raise KeyboardInterrupt
+        return made_run(scenario, seed)
+
+    monkeypatch.setattr(sys.modules["simulations.run"], "run", interrupted)
+    code, _, err = peer("sweep", "s.toml", "--seeds", "4-9", "--jobs", "1", "--out", "sw")
+    assert code == 130 and "the report of 1 run is sw/report.html" in err
+    assert len((tmp_path / "sw" / "runs.csv").read_text().splitlines()) == 2
 
 
 def test_the_shipped_scenarios_are_listed(peer):
@@ -180,10 +195,10 @@ def test_what_is_missing_for_the_report_is_said_before_the_run(peer, monkeypatch
 def test_progress_shows_on_a_terminal_too(monkeypatch, capsys):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with RunProgress("a\x1b[2Jname") as progress:
-        progress.update(10.0, 100.0)
-        progress.update(100.0, 100.0)
+        progress.update(10.0, 0.0)
+        progress.update(100.0, 5.0)
     with CaseProgress("name", 2) as cases:
         cases.ended({"settings": "", "seed": 1, "violations": 0, "error": None})
         cases.ended({"settings": "a=1", "seed": 2, "violations": 1, "error": None, "first_violation": "worse"})
     err = capsys.readouterr().err
-    assert "\x1b[2Jname" not in err and "virtual in" in err and "name, a=1 seed 2: worse" in err
+    assert "\x1b[2Jname" not in err and "20 times as fast" in err and "name, a=1 seed 2: worse" in err

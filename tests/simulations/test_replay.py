@@ -16,7 +16,10 @@ def test_equal_hashes_are_no_difference():
 
 def test_versions_events_figures_and_violations_are_compared():
     after = made_result(
-        trace_hash="other", events=9, figures={"items": 1.0, "new": 2.0, "nothing": float("nan")}, violations=()
+        trace_hash="other",
+        events=9,
+        figures={"items": 1.0, "new": 2.0, "kib_per_peer": 3.0, "nothing": float("nan")},
+        violations=(),
     )
     after = dataclasses.replace(after, versions={"python": "3.13.0", "trio": "0.35.0"}, trace=("0 start", "2 end"))
     assert differences(BEFORE, after) == [
