@@ -45,7 +45,7 @@ EXPECTED = (
     Published(100_000, 20, 10, 2.77, 3, 36.9),
 )
 SIZES_QUICK = (1_000, 10_000)
-LOOKUPS_QUICK = 40
+LOOKUPS_QUICK = 25
 LOOKUPS_FULL = 250
 SIGMAS = 4.0
 """How many standard errors of our own mean, on top of the second digit of the published one, are accepted."""

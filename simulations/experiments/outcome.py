@@ -63,7 +63,7 @@ def render(outcome: Outcome) -> str:
 
 def _row(line: Line, width: int) -> str:
     expected = "" if line.expected is None else _number(line.expected)
-    verdict = f"{line.verdict}: {line.why}" if line.why else str(line.verdict)
+    verdict = f"{line.verdict}: {line.why}" if line.why and line.verdict is not Verdict.AGREES else str(line.verdict)
     return f"{line.label:{width}}  {_number(line.measured):>10}  {expected:>10}  {verdict}\n"
 
 

@@ -11,12 +11,18 @@ TITLES = {
     "v1": "Kademlia hops against the size of the network and of the buckets",
     "v7": "survival of a record under published churn, against the number of holders",
     "t1": "colluding liars against the first m equal results",
+    "t4": "BOINC's adaptive replication and our policies against liars and a sleeper",
+    "v2": "lookup times where 45 % of the contacts cannot be reached",
+    "v6": "eclipse of a key by Sybils near it",
     "t2": "passed checks that credibility asks for",
 }
 _MODULES = {
     "v1": "hops",
     "v7": "survival",
     "t1": "m_first",
+    "t4": "adaptive",
+    "v2": "unreachable",
+    "v6": "eclipse",
     "t2": "credibility",
 }
 

@@ -50,14 +50,27 @@ Answer = Callable[[Contact], Sequence[Contact] | None]
 """The contacts that a peer answers with, or None when it cannot be reached."""
 
 
+def contact_named(name: str) -> Contact:
+    """A contact whose id is the hash of a name."""
+    return Contact(peer=PeerId(name), addresses=("/memory/1",))
+
+
 class StaticNetwork:
     """See the module. Peers are numbered; their ids are hashes, as in the real network."""
 
-    def __init__(self, size: int, bucket_size: int, random: Random, tables: Tables = Tables.SHIPPED) -> None:
-        self.size = size
+    def __init__(
+        self,
+        size: int,
+        bucket_size: int,
+        random: Random,
+        tables: Tables = Tables.SHIPPED,
+        *,
+        extra: Sequence[Contact] = (),
+    ) -> None:
         self.bucket_size = bucket_size
         self._random = random
-        contacts = (Contact(peer=PeerId(f"peer-{number}"), addresses=("/memory/1",)) for number in range(size))
+        contacts = [*(contact_named(f"peer-{number}") for number in range(size)), *extra]
+        self.size = len(contacts)
         self.contacts = sorted(contacts, key=lambda contact: node_id_of(contact.peer))
         self._ids = [int.from_bytes(node_id_of(contact.peer)) for contact in self.contacts]
         make = self._shipped if tables is Tables.SHIPPED else self._textbook
