@@ -16,12 +16,24 @@ from peer.worker_link import CheckedResult, WorkerLink
 from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid
 from protocol.bodies import Receipt
 from protocol.capability import Capability
+from protocol.channel import MessageChannel
 from protocol.chunk import Failure
 from protocol.errors import RemoteError, Unavailable
 from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, short
 from protocol.job_events import FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
-from protocol.limits import BID_WINDOW_S, HEARTBEAT_INTERVAL_S
-from protocol.messages.job import Award, Bid, Heartbeat, Outbid, Ready, Receipts, Refusal, RefusalReason, Release
+from protocol.limits import BID_WINDOW_S, DIAL_TIMEOUT_S, HEARTBEAT_INTERVAL_S, REQUEST_TIMEOUT_S
+from protocol.messages.job import (
+    JOB_CODEC,
+    Award,
+    Bid,
+    Heartbeat,
+    Outbid,
+    Ready,
+    Receipts,
+    Refusal,
+    RefusalReason,
+    Release,
+)
 from protocol.network import JOB_PROTOCOL
 
 log = logging.getLogger(__name__)
@@ -42,6 +54,8 @@ class WorkerPool:
         self._links: dict[PeerId, WorkerLink] = {}
         self._scopes: dict[PeerId, trio.CancelScope] = {}
         self._dismissed: dict[PeerId, tuple[str, bool]] = {}
+        self._last_leases: dict[PeerId, LeaseId] = {}
+        self._owed: dict[PeerId, list[Receipts]] = {}
         self._envelope = seam.identity.sign(terms.manifest)
         self._calls = 0
         self._receipts = 0
@@ -139,6 +153,7 @@ class WorkerPool:
         if link is None:
             return
         link.lease = LeaseId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS):032x}")
+        self._last_leases[award.peer] = link.lease
         link.price, link.slots, link.bid = award.price, award.slots, award.bid
         bid = award.bid
         self._send(
@@ -201,13 +216,16 @@ class WorkerPool:
             self._guarded(link, lambda: link.cancel(chunks))
 
     def pay(self, pay: Pay) -> Receipt | None:
-        """Sign and send a receipt; None when the worker is no longer there to take it."""
-        link = self._links.get(pay.peer)
-        if link is None or link.lease is None:
+        """Sign a receipt and send it, or hand it over in `close` where the worker has left; None without a lease.
+
+        Whoever did accepted work is owed its receipt, whether or not it stayed until the end.
+        """
+        lease = self._last_leases.get(pay.peer)
+        if lease is None:
             return None
         receipt = Receipt(
             job=self._terms.job,
-            lease=link.lease,
+            lease=lease,
             sequence=self._receipts,
             worker=pay.peer,
             chunks=pay.chunks,
@@ -215,7 +233,11 @@ class WorkerPool:
             price=pay.price,
         )
         self._receipts += 1
-        self._send(link, Receipts(lease=link.lease, receipt=self._seam.identity.sign(receipt)))
+        message = Receipts(lease=lease, receipt=self._seam.identity.sign(receipt))
+        if pay.peer in self._links:
+            self._send(self._links[pay.peer], message)
+        else:
+            self._owed.setdefault(pay.peer, []).append(message)
         return receipt
 
     def dismiss(self, peer: PeerId, reason: str, *, for_good: bool = False) -> None:
@@ -231,10 +253,27 @@ class WorkerPool:
             self._scopes[link.peer].cancel()
 
     async def close(self, reason: str) -> None:
-        """See everybody off, all at once."""
+        """See everybody off, and hand over receipts to those who have left, all at once; bounded in time."""
         async with trio.open_nursery() as nursery:
             for link in list(self._links.values()):
                 nursery.start_soon(self._see_off, link, reason)
+            for peer, receipts in sorted(self._owed.items()):
+                nursery.start_soon(self._hand_over, peer, receipts)
+
+    async def _hand_over(self, peer: PeerId, receipts: Sequence[Receipts]) -> None:
+        """Tried once: who is gone for good, or has restarted and forgotten the lease, goes without."""
+        try:
+            with trio.fail_after(DIAL_TIMEOUT_S + REQUEST_TIMEOUT_S):
+                stream = await self._seam.host.open_stream(peer, JOB_PROTOCOL)
+                try:
+                    await MessageChannel(stream, JOB_CODEC).send(*receipts)
+                    await stream.close()
+                    await stream.receive()
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await stream.reset()
+        except (Unavailable, RemoteError, trio.TooSlowError) as error:
+            log.info("%s could not be given its receipts: %s", peer, error)
 
     def _send(self, link: WorkerLink | None, message: Outbid | Award | Receipts | Heartbeat) -> None:
         if link is not None:

@@ -63,11 +63,11 @@ def few_wrong_results(recording: Recording, scenario: Scenario) -> Iterator[Viol
 
 
 def accepted_is_paid(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
-    """Every worker whose result was accepted was given a receipt by the end of its job."""
+    """Every worker whose result was accepted was given a receipt by the end of its job, but for banned liars."""
     paid = {(receipt.job, receipt.worker) for receipt in recording.given}
     for job in _ended(recording):
-        own = {worker.peer for worker in job.view.workers if worker.local} if job.view else set()
-        for worker in sorted(set(job.given_by.values()) - own):
+        unpaid = {*job.view.liars, *(worker.peer for worker in job.view.workers if worker.local)} if job.view else set()
+        for worker in sorted(set(job.given_by.values()) - unpaid):
             if (job.job, worker) not in paid:
                 items = sum(giver == worker for giver in job.given_by.values())
                 detail = f"job {job.job}: {items} results of {worker} were accepted and not paid"

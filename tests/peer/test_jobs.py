@@ -124,6 +124,23 @@ async def test_a_link_cut_without_a_word_costs_seconds(autojump_clock: trio.test
         assert view.elapsed_s < 25.0
 
 
+async def test_who_has_left_still_gets_its_receipt(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=1.0))
+        worker = await v.worker("b", FunctionExecutor(square, item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(10), verify="none", local=0))
+        await pass_time(4.5)
+        v.network.cut(v.hosts["coordinator"], v.hosts["b"])
+        await pass_time(1.0)
+        v.network.heal(v.hosts["coordinator"], v.hosts["b"])
+        _, lines = await v.finish(coordinator, job)
+        assert any(line.worker == v.peer("b") for line in lines)
+        await pass_time(2.0)
+        assert worker.view().credits_earned > 0
+        assert v.journal.credits()["spent"] == 10.0
+
+
 async def test_a_hanging_worker_is_hedged(autojump_clock: trio.testing.MockClock) -> None:
     async with village() as v:
         await v.worker("a", FunctionExecutor(square, item_s=1.0))

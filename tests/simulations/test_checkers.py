@@ -5,6 +5,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
+from msgspec.structs import replace
 
 from peer.views import JobState, JobView, WorkerView
 from simulations.checkers import CHECKERS, VIOLATIONS_PER_CHECKER_MAX, check
@@ -61,6 +62,14 @@ def test_each_checker_finds_what_it_is_for(checker: str, change: Change, words: 
     [violation] = check(bad, SCENARIO)
     assert violation.checker == checker
     assert re.search(words, violation.detail)
+
+
+def test_a_banned_liar_is_owed_nothing() -> None:
+    run = good()
+    run.given.clear()
+    assert run.jobs[0].view is not None
+    run.jobs[0].view = replace(run.jobs[0].view, liars=["w"])
+    assert check(run, SCENARIO) == ()
 
 
 def test_violations_are_bounded_and_the_earliest_come_first() -> None:
