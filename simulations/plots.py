@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 6.4, 3.6, 110
 BARS_MAX = 20
 BINS_MAX = 40
+LONG_NUMBER = 10_000
+"""From here on the numbers of an axis are written with k, M and G."""
+
+_VIRTUAL = "virtual seconds"
+_SINCE_SUBMIT = "virtual seconds since the job was submitted"
+_OF_PEERS = "share of peers"
+_OF_LOOKUPS = "share of lookups"
+_BY_SPEED = ("speed", "chunks run")
 
 
 class Painter(Protocol):
@@ -40,6 +48,7 @@ class Plot:
     columns: tuple[str, ...]
     labels: tuple[str, str]
     draw: "Painter"
+    rows_min: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def _painters(result: Result) -> "Iterator[tuple[Plot, Callable[[Axes], None]]]"
         rows = [
             row for row in result.tables.get(plot.table, []) if all(_is_drawable(row.get(one)) for one in plot.columns)
         ]
-        if rows:
+        if len(rows) >= plot.rows_min:
             yield plot, functools.partial(plot.draw, rows=rows, columns=plot.columns)
 
 
@@ -92,12 +101,15 @@ def _is_drawable(value: Value) -> bool:
 
 def _png(title: str, labels: tuple[str, str], paint: "Callable[[Axes], None]") -> bytes:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
     axes.grid(alpha=0.3)
     paint(axes)
+    if axes.get_xlim()[1] >= LONG_NUMBER:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     data = io.BytesIO()
     # Without the name of the program: the same run gives the same bytes.
     figure.savefig(data, format="png", metadata={"Software": None})
@@ -111,7 +123,7 @@ def _cumulative(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> 
     axes.set_ylim(bottom=0)
 
 
-def _distribution(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> None:
+def _shares(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> None:
     """The share of values up to each value."""
     values = sorted(numbers(rows, columns[0]))
     axes.step([values[0], *values], [place / len(values) for place in range(len(values) + 1)], where="post")
@@ -119,8 +131,13 @@ def _distribution(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -
 
 
 def _histogram(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> None:
+    """How many values there are in each range; a bar for each whole number where these are few."""
     values = numbers(rows, columns[0])
-    axes.hist(values, bins=min(BINS_MAX, max(1, len(set(values)))))
+    least, most = min(values), max(values)
+    if all(value.is_integer() for value in values) and most - least < BINS_MAX:
+        axes.hist(values, bins=[least - 0.5 + place for place in range(int(most - least) + 2)], rwidth=0.9)
+    else:
+        axes.hist(values, bins=BINS_MAX)
 
 
 def _bars(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> None:
@@ -141,34 +158,21 @@ def _groups(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> None
     axes.legend(fontsize="small")
 
 
+def _counts(axes: "Axes", rows: Sequence[Row], columns: tuple[str, ...]) -> None:
+    """How many rows there are of each value."""
+    _bars(axes, [{"value": str(row[columns[0]]), "count": 1} for row in rows], ("value", "count"))
+
+
 PLOTS = (
-    Plot("chunks_over_time", "Chunks settled", "chunks", ("settled_at_s",), ("virtual seconds", "chunks"), _cumulative),
-    Plot(
-        "chunk_time",
-        "Time from first assignment to settlement",
-        "chunks",
-        ("took_s",),
-        ("virtual seconds", "share of chunks"),
-        _distribution,
-    ),
-    Plot("executions", "Executions per chunk", "chunks", ("executions",), ("executions", "chunks"), _histogram),
-    Plot(
-        "peer_chunks",
-        "Chunks run per peer, by speed",
-        "peers",
-        ("kind", "speed", "chunks_run"),
-        ("speed", "chunks run"),
-        _groups,
-    ),
+    Plot("chunks_over_time", "Chunks settled", "chunks", ("settled_at_s",), (_SINCE_SUBMIT, "chunks"), _cumulative),
+    Plot("chunks_by_way", "How chunks were settled", "chunks", ("how",), ("chunks", ""), _counts),
+    Plot("work_by_speed", "Chunks run by each peer", "peers", ("kind", "speed", "chunks_run"), _BY_SPEED, _groups),
+    Plot("join_time", "Time until a peer has joined", "peers", ("joined_after_s",), (_VIRTUAL, _OF_PEERS), _shares),
+    Plot("contacts", "Contacts that a peer knows", "peers", ("contacts",), ("contacts", "peers"), _histogram),
+    Plot("peer_bytes", "Bytes sent by each peer", "peers", ("bytes_sent",), ("bytes", _OF_PEERS), _shares),
     Plot("message_counts", "Messages by type", "messages", ("type", "count"), ("messages", ""), _bars),
     Plot("message_bytes", "Bytes by message type", "messages", ("type", "size_bytes"), ("bytes", ""), _bars),
-    Plot(
-        "lookup_time",
-        "Time of a lookup",
-        "lookups",
-        ("took_s",),
-        ("virtual seconds", "share of lookups"),
-        _distribution,
-    ),
-    Plot("makespan", "Makespan of a job", "jobs", ("makespan_s",), ("virtual seconds", "jobs"), _histogram),
+    Plot("lookup_time", "Time of a lookup", "lookups", ("duration_s",), (_VIRTUAL, _OF_LOOKUPS), _shares),
+    Plot("lookup_asked", "Peers asked in a lookup", "lookups", ("asked",), ("peers", "lookups"), _histogram),
+    Plot("makespan", "Makespan of a job", "jobs", ("makespan_s",), (_VIRTUAL, "share of jobs"), _shares, rows_min=2),
 )

@@ -30,7 +30,7 @@ def made_run(scenario: Scenario, seed: int, progress=lambda virtual_s, wall_s: N
         virtual_s=100.0,
         wall_s=0.5,
         figures={"makespan_s": 10.0 * seed},
-        tables={"jobs": [{"job": "j", "makespan_s": 3.5}]},
+        tables={"jobs": [{"job": "j", "makespan_s": 3.5}], "chunks": [{"how": "voted"}]},
         violations=(Violation("jobs_finish", 9.0, "stuck \x1b[2J"),) if seed == 3 else (),
         versions={"trio": "0"},
     )
@@ -82,7 +82,14 @@ def test_a_run_is_kept_reported_and_replayed(peer, tmp_path):
     code, _, err = peer("run", "s.toml", "--set", "workers.liars=0.5", "--out", "kept")
     assert code == 0 and "the report is kept/report.html" in err
     kept = {path.relative_to(tmp_path / "kept").as_posix() for path in (tmp_path / "kept").rglob("*") if path.is_file()}
-    assert {"scenario.toml", "result.json", "report.html", "trace.txt", "tables/jobs.csv", "plots/makespan.png"} <= kept
+    assert {
+        "scenario.toml",
+        "result.json",
+        "report.html",
+        "trace.txt",
+        "tables/jobs.csv",
+        "plots/chunks_by_way.png",
+    } <= kept
     (tmp_path / "kept" / "report.html").unlink()
     assert peer("report", "kept")[0] == 0 and (tmp_path / "kept" / "report.html").exists()
     code, out, _ = peer("replay", "kept")

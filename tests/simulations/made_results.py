@@ -13,8 +13,8 @@ def made_result(scenario: Scenario | None = None, seed: int = 7, **changes: obje
         {
             "chunk": f"c{number}",
             "settled_at_s": 30.0 + number,
-            "took_s": random.random(),
-            "executions": 2,
+            "how": "voted" if number % 3 else "audited",
+            "share": random.random(),
             "right": True,
         }
         for number in range(20)
