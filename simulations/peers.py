@@ -15,7 +15,7 @@ from peer.seam import Executor, Seam
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
 from protocol.limits import BUCKET_SIZE, KEYS_PER_PEER_MAX, LEASES_PER_WORKER_MAX, RECORDS_PER_KEY_MAX
-from protocol.signing import Envelope
+from protocol.signing import Envelope, Identity
 from protocol.worker_policy import WorkerPolicy
 from simulations.memory_host import MemoryHost
 from simulations.models.churn import Session
@@ -40,6 +40,7 @@ class SimulatedPeer:
         *,
         kind: str,
         reachable: bool = True,
+        identity: Identity | None = None,
     ) -> None:
         self.world = world
         self.number = number
@@ -48,7 +49,7 @@ class SimulatedPeer:
         self.kind = kind
         self.reachable = reachable
         self.renews_identity = False
-        self.identity = world.identity(number)
+        self.identity = identity or world.identity(number)
         self.random = world.random(f"peer/{number}")
         self.core: PeerCore | None = None
         self.host: MemoryHost | None = None

@@ -13,6 +13,7 @@ from peer.coordinator import Coordinator
 from peer.core import Part, PeerCore
 from protocol.worker_policy import WorkerPolicy
 from simulations import adversaries, checkers
+from simulations.attackers import Attacker, make_attackers
 from simulations.book import Book
 from simulations.figures import figures_of, tables_of
 from simulations.local_executor import LocalExecutor
@@ -157,6 +158,17 @@ class Simulation:
             sessions = churn.sessions(peer.number, world.random(f"churn/{peer.number}"))
             joins_at_s = joins.uniform(0, join_s)
             nursery.start_soon(partial(peer.live, joins_at_s, sessions, returns=scenario.churn.returns))
+        for attacker in make_attackers(scenario, world.random("attackers")):
+            nursery.start_soon(self._attack, world, attacker, joins.uniform(0, join_s))
+
+    async def _attack(self, world: World, attacker: Attacker, joins_at_s: float) -> None:
+        """A peer that offers nothing and attacks until everything heals."""
+        number, executor = len(self.peers), LocalExecutor()
+        policy = WorkerPolicy(slots=0)
+        peer = SimulatedPeer(world, number, executor, policy, kind="attacker", identity=attacker.identity)
+        self.peers.append(peer)
+        await trio.sleep_until(joins_at_s)
+        await peer.be_there(world.heals_at_s, crashes=True, make_parts=lambda core: [attacker.part(core)])
 
     def _coordinator(self, world: World, number: int, work: Work) -> SimulatedPeer:
         executor = LocalExecutor(work.duration_s, true_result)
@@ -186,7 +198,7 @@ class Simulation:
         elif machine.no_show:
             character, kind = adversaries.no_show(own), "no-show"
         executor = LocalExecutor(partial(work.duration_s, speed=machine.speed), true_result)
-        policy = WorkerPolicy(slots=machine.slots, price=machine.price, speed=machine.speed)
+        policy = WorkerPolicy(slots=machine.slots, price=machine.price, speed=machine.claimed_speed)
         peer = SimulatedPeer(
             world, number, character.executor(executor), character.policy(policy), kind=kind, reachable=reachable
         )
