@@ -137,7 +137,7 @@ class OneJob:
                 self._join(self._returns.pop())
         if self._ended.ending is not Ending.DONE or len(self._settled) != self._items:
             raise LocalError(f"the job ended as {self._ended.ending}: {self._ended.reason}")
-        wrong = sum(one.key != _right(one.piece) for one in self._settled.values())
+        wrong = sum(one.key != right_key(one.piece) for one in self._settled.values())
         executions = self._executions + self._own
         return JobTally(self._items, executions, self._own, wrong, self._revoked, self._caught)
 
@@ -152,7 +152,7 @@ class OneJob:
         if self._audits:
             piece = self._audits.pop()
             self._own += 1
-            self._tell(AuditDone(piece.chunk, _right(piece), ITEM_S))
+            self._tell(AuditDone(piece.chunk, right_key(piece), ITEM_S))
         elif self._busy:
             index = self._random.randrange(len(self._busy))
             self._busy[index], self._busy[-1] = self._busy[-1], self._busy[index]
@@ -164,7 +164,7 @@ class OneJob:
         lie = self._behaviours[peer].lies(self._done[peer], self._plots[piece.start])
         self._done[peer] += 1
         self._executions += 1
-        self._tell(ResultArrived(peer, piece.chunk, _wrong(piece) if lie else _right(piece), ITEM_S))
+        self._tell(ResultArrived(peer, piece.chunk, wrong_key(piece) if lie else right_key(piece), ITEM_S))
 
     def _tell(self, event: Event) -> None:
         for effect in self._machine.handle(event, 0.0):
@@ -194,9 +194,11 @@ class OneJob:
                 pass
 
 
-def _right(piece: Piece) -> bytes:
+def right_key(piece: Piece) -> bytes:
+    """What an honest worker, or the coordinator, finds."""
     return digest(f"right {piece.start}".encode())
 
 
-def _wrong(piece: Piece) -> bytes:
+def wrong_key(piece: Piece) -> bytes:
+    """What all liars say."""
     return digest(f"wrong {piece.start}".encode())
