@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from simulations.scenario import Scenario
 
 VIOLATIONS_SHOWN_MAX = 20
-COLUMNS_SHOWN_MAX = 10
+COLUMNS_SHOWN_MAX = 6
+HEADLINES = ("wrong_share", "overhead", "makespan_s", "liars_caught", "honest_caught", "lookup_p95_s")
 
 
 def result_panel(result: "Result", out: Path | None) -> RenderableType:
@@ -37,13 +38,15 @@ def result_panel(result: "Result", out: Path | None) -> RenderableType:
 
 
 def sweep_tables(rows: "Sequence[Row]", summary: "Sequence[Row]") -> RenderableType:
-    """The means of a sweep that differ; all of them are in its folder."""
+    """The means of a sweep that tell most; all of them are in its folder."""
     bad = [row for row in rows if row["violations"] or row["error"]]
     verdict = Text(f"{count(len(rows), 'run')}: all that must hold held", "green")
     if bad:
         verdict = Text(f"{count(len(rows), 'run')}, {len(bad)} of them failed or violated something", "bold red")
     columns = _columns_that_tell(summary)
-    table = Table(*(clean(one.removeprefix("set.")) for one in columns), box=None)
+    table = Table(box=None)
+    for one in columns:
+        table.add_column(clean(one.removeprefix("set.").removesuffix(" mean")), overflow="fold")
     for row in summary:
         table.add_row(*(_number(row.get(one)) for one in columns))
     return Group(table, verdict)
@@ -86,12 +89,13 @@ def _violations(result: "Result") -> list[RenderableType]:
 
 
 def _columns_that_tell(summary: "Sequence[Row]") -> list[str]:
-    """Settings and bad runs, then the means: those that differ between the rows come first."""
+    """Settings that differ and bad runs, then a few means: those that differ, the best known first."""
     columns = list(dict.fromkeys(column for row in summary for column in row))
+    differ = {one for one in columns if len({row.get(one) for row in summary}) > 1}
     means = [one for one in columns if one.endswith(" mean")]
-    means.sort(key=lambda one: len({row.get(one) for row in summary}) < 2)
-    first = [one for one in columns if one.startswith("set.")] + ["runs", "failed", "violating"]
-    return [*first, *means[:COLUMNS_SHOWN_MAX]]
+    means.sort(key=lambda one: (one not in differ, one.removesuffix(" mean") not in HEADLINES))
+    settings = [one for one in columns if one.startswith("set.") and one in differ]
+    return [*settings, "runs", "failed", "violating", *means[:COLUMNS_SHOWN_MAX]]
 
 
 def _number(value: str | int | float | bool | None) -> str:

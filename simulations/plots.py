@@ -67,7 +67,7 @@ def draw(result: Result) -> dict[str, bytes]:
 
 
 def draw_sweep(name: str, x_label: str, lines: dict[str, list[Point]]) -> bytes:
-    """How one figure depends on one setting: a line per combination of the other settings, with error bars."""
+    """How one figure depends on one setting: a line per combination of the others, with standard errors."""
     require("a plot", ("matplotlib",))
 
     def paint(axes: "Axes") -> None:
@@ -83,7 +83,7 @@ def draw_sweep(name: str, x_label: str, lines: dict[str, list[Point]]) -> bytes:
         if len(lines) > 1:
             axes.legend(fontsize="small")
 
-    return _png(name, (x_label, name), paint)
+    return _png(name, (x_label, "mean over the seeds"), paint)
 
 
 def _painters(result: Result) -> "Iterator[tuple[Plot, Callable[[Axes], None]]]":

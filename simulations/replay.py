@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator
 
-from simulations.result import Result
-
-_OF_THE_MACHINE = {"events_per_wall_s", "kib_per_peer"}
-"""Figures that differ from run to run."""
+from simulations.result import MACHINE_FIGURES, Result
 
 
 def differences(before: Result, after: Result) -> list[str]:
@@ -19,7 +16,7 @@ def _differences(before: Result, after: Result) -> Iterator[str]:
     if before.events != after.events:
         yield f"events: {before.events:,} before, {after.events:,} now"
     yield from _first_event(before, after)
-    for name in sorted((before.figures.keys() | after.figures.keys()) - _OF_THE_MACHINE):
+    for name in sorted((before.figures.keys() | after.figures.keys()) - set(MACHINE_FIGURES)):
         old, new = before.figures.get(name), after.figures.get(name)
         # As text, so that two figures that are no number are alike.
         if str(old) != str(new):

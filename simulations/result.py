@@ -10,6 +10,9 @@ Row = dict[str, Value]
 TABLES = ("chunks", "peers", "messages", "lookups", "jobs")
 """Per settled chunk, per peer, per message type, per directory or DHT lookup, per job."""
 
+MACHINE_FIGURES = ("events_per_wall_s", "kib_per_peer")
+"""Figures that say how fast and large the simulator was on this machine: they differ from run to run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:

@@ -8,7 +8,7 @@ from protocol.errors import LocalError
 from simulations.extras import REPORT, require
 from simulations.plots import Point, draw_sweep
 from simulations.report import render_sweep
-from simulations.result import Row
+from simulations.result import MACHINE_FIGURES, Row
 from simulations.scenario import Scenario
 from simulations.store import REPORT_FILE, write_plots, write_scenario
 from simulations.sweep import figure_names, setting_names, summarize
@@ -39,7 +39,8 @@ def sweep_plots(rows: Sequence[Row], summary: Sequence[Row]) -> dict[str, bytes]
     axis = next((one for one in setting_names(rows) if len(set(numbers(summary, one))) > 1), None)
     if axis is None:
         return {}
-    names = [one for one in figure_names(rows) if len(set(numbers(rows, one))) > 1][:PLOTS_MAX]
+    changing = [one for one in figure_names(rows) if len(set(numbers(rows, one))) > 1]
+    names = [one for one in changing if one not in MACHINE_FIGURES][:PLOTS_MAX]
     return {
         _file_name(name): draw_sweep(name, axis.removeprefix("set."), _lines(summary, axis, name)) for name in names
     }
@@ -48,7 +49,7 @@ def sweep_plots(rows: Sequence[Row], summary: Sequence[Row]) -> dict[str, bytes]
 def _lines(summary: Sequence[Row], axis: str, figure: str) -> dict[str, list[Point]]:
     """The means with their standard errors: a line per combination of the other settings."""
     found: dict[str, list[Point]] = {}
-    others = [one for one in setting_names(summary) if one != axis]
+    others = [one for one in setting_names(summary) if one != axis and len({row[one] for row in summary}) > 1]
     for row in summary:
         x, y = numbers([row], axis), numbers([row], f"{figure} mean")
         if x and y:
