@@ -293,6 +293,8 @@ class JobRunner:
         others = [one for one in self._machine.workers.active.values() if not one.offer.local]
         if self._finished.is_set() or others:
             return ""
+        if not self._pool.searched:
+            return "looking for workers in the directory"
         return f"looking for workers: {funnel_in_words(self._pool.auction)}"
 
 

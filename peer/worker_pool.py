@@ -59,6 +59,8 @@ class WorkerPool:
         self._envelope = seam.identity.sign(terms.manifest)
         self._calls = 0
         self._receipts = 0
+        self.searched = False
+        """Whether the directory has answered at least once."""
         self.bytes_sent = 0
         self.bytes_received = 0
         request = terms.request
@@ -84,6 +86,7 @@ class WorkerPool:
             except Unavailable as error:
                 log.info("directory: %s", error)
                 found = []
+            self.searched = True
             banned = self._terms.banned()
             fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id]
             self._carry_out(self.auction.found(fit, trio.current_time()))

@@ -123,7 +123,7 @@ def _key(key: object, place: str) -> str:
         return hex(key) if key.bit_length() > KEY_BITS_MAX else str(key)
     if isinstance(key, str):
         return str.__str__(key)
-    raise NotData(f"a key of {place} is a {_name(key)}; keys must be text or whole numbers")
+    raise NotData(f"a key of {place} is of type {_name(key)}; keys must be text or whole numbers")
 
 
 def _from_library(value: Any, place: str, depth: int) -> object:
@@ -136,7 +136,7 @@ def _from_library(value: Any, place: str, depth: int) -> object:
         return _array(value, place)
     elif isinstance(value, bytearray | memoryview):
         return bytes(value)
-    raise NotData(f"{place} is a {_name(value)}, which is not data; {_advice(value)}")
+    raise NotData(f"{place} is of type {_name(value)}, which is not data; {_advice(value)}")
 
 
 def _array(value: Any, place: str) -> object:

@@ -148,17 +148,17 @@ async def test_entry_can_have_another_name(sandbox):
 @pytest.mark.parametrize(
     ("expression", "told"),
     [
-        ("{1, 2}", "result is a set, which is not data; return sorted(...) of it"),
-        ("{'a': [1, object()]}", "result['a'][1] is a object, which is not data"),
-        ("1j", "result is a complex"),
-        ("(n for n in [1])", "result is a generator, which is not data; return a list"),
-        ("__import__('datetime').datetime(2020, 1, 1)", "result is a datetime.datetime"),
-        ("{(1, 2): 3}", "a key of result is a tuple; keys must be text or whole numbers"),
+        ("{1, 2}", "result is of type set, which is not data; return sorted(...) of it"),
+        ("{'a': [1, object()]}", "result['a'][1] is of type object, which is not data"),
+        ("1j", "result is of type complex"),
+        ("(n for n in [1])", "result is of type generator, which is not data; return a list"),
+        ("__import__('datetime').datetime(2020, 1, 1)", "result is of type datetime.datetime"),
+        ("{(1, 2): 3}", "a key of result is of type tuple; keys must be text or whole numbers"),
         ("__import__('numpy').array([None])", "result is an array of object"),
-        ("[__import__('decimal').Decimal(1)]", "result[0] is a decimal.Decimal"),
+        ("[__import__('decimal').Decimal(1)]", "result[0] is of type decimal.Decimal"),
         ("'\\ud800'", "text in the result cannot be written as UTF-8"),
         ("endless()", "nested deeper than"),
-        ("coroutine()", "result is a coroutine, which is not data"),
+        ("coroutine()", "result is of type coroutine, which is not data"),
     ],
 )
 async def test_what_is_not_data_is_named_with_its_place(sandbox, expression, told):
