@@ -126,7 +126,11 @@ def sweep(
     require("a sweep", ("joblib",))
     import joblib
 
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    try:
+        parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+    except ValueError:
+        # Some backends, such as that of Ray, can only give all results at once.
+        parallel = joblib.Parallel(n_jobs=jobs, batch_size=1)
     rows: dict[int, Row] = {}
     for place, row in parallel(joblib.delayed(_numbered)(run, place, case) for place, case in enumerate(todo)):
         rows[place] = row

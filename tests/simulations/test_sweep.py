@@ -2,7 +2,9 @@
 
 import math
 
+import joblib
 import pytest
+from joblib._parallel_backends import ThreadingBackend
 from made_results import failing_run, made_run
 
 from protocol.errors import LocalError
@@ -87,6 +89,21 @@ def test_rows_come_in_the_order_of_the_cases_from_several_processes():
     assert (rows[0]["trace_hash"], rows[0]["figure.seed"]) == (f"{5:064x}", 1.0)
     assert setting_names(rows) == ["set.workers.liars"]
     assert figure_names(rows) == ["makespan_s", "figure.seed"]
+
+
+class AllAtOnce(ThreadingBackend):
+    """Stands for a cluster's backend that gives no result before all are there."""
+
+    supports_return_generator = False
+
+
+@pytest.mark.parametrize("backend", ["threading", "all at once"])
+def test_other_backends_of_joblib_serve_as_well(backend):
+    joblib.register_parallel_backend("all at once", AllAtOnce)
+    heard: list[str] = []
+    with joblib.parallel_config(backend, n_jobs=2):
+        rows = sweep(cases(BASE, [KINDS], (1, 2)), made_run, None, lambda row: heard.append(str(row["settings"])))
+    assert [row["seed"] for row in rows] == [1, 2, 1, 2] and len(heard) == 4
 
 
 def test_a_run_that_fails_is_a_row_and_the_others_go_on():
