@@ -85,6 +85,7 @@ ROOMS: dict[Rule, dict[str, str]] = {
     clocks: {
         "cli/*": "the seam is built here, and people are shown how long things take",
         "peer/execution/probe.py": "tries the sandbox before there is an event loop",
+        "simulations/run.py": "tells how long a run took on this machine; nothing within the run sees it",
     },
     processes: {
         "peer/execution/*": "runners are processes",
