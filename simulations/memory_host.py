@@ -1,8 +1,8 @@
 """A network in memory: hosts that implement `protocol.network.Host` in one process and in virtual time.
 
 Deterministic apart from trio's own scheduling: no threads, no randomness, no task but one per running
-handler. Links can be cut and healed, hosts killed. Latency is the same everywhere; `simulations/network.py`
-is a network where it is not.
+handler and one courier. Links can be cut and healed, hosts killed. Latency is the same everywhere;
+`simulations/network.py` is a network where it is not.
 """
 
 import logging
@@ -19,7 +19,7 @@ from protocol.ids import PeerId
 from protocol.limits import ADDRESSES_PER_PEER_MAX, DIAL_TIMEOUT_S, STREAMS_PER_PEER_MAX
 from protocol.network import StreamHandler
 from protocol.signing import Identity
-from simulations.memory_stream import MemoryStream, Pipe, stream_pair
+from simulations.memory_stream import Courier, MemoryStream, Pipe, stream_pair
 
 _HOSTS_MAX = 1 << 24
 
@@ -52,10 +52,12 @@ class MemoryNetwork:
 
     def __init__(self, nursery: trio.Nursery, latency_s: float = 0.0) -> None:
         self.nursery = nursery
+        self.courier = Courier()
         self._latency_s = latency_s
         self._hosts: dict[str, MemoryHost] = {}
         self._cut: set[frozenset[PeerId]] = set()
         self._hosts_made = 0
+        nursery.start_soon(self.courier.run)
 
     def host(self, identity: Identity, *, reachable: bool = True) -> "MemoryHost":
         """A new host; one that is not `reachable` can dial others but cannot be dialled."""
@@ -170,8 +172,8 @@ class MemoryHost:
         if link.inbound_from(opener.peer_id) >= STREAMS_PER_PEER_MAX:
             raise Unavailable(f"{self.peer_id} refused a stream for {protocol}: too many are open")
         sides = (opener.peer_id, opener.own_address), (self.peer_id, self.own_address)
-        there = Pipe(partial(self._network.carry, opener.peer_id, self.peer_id, protocol))
-        back = Pipe(partial(self._network.carry, self.peer_id, opener.peer_id, protocol))
+        there = Pipe(partial(self._network.carry, opener.peer_id, self.peer_id, protocol), self._network.courier)
+        back = Pipe(partial(self._network.carry, self.peer_id, opener.peer_id, protocol), self._network.courier)
         theirs, ours = stream_pair(*sides, there, back)
         link.ends.append((opener.peer_id, ours))
         scope = trio.CancelScope()

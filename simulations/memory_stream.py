@@ -1,7 +1,8 @@
-"""Streams in memory: two bounded pipes, no task of their own, fit for virtual time."""
+"""Streams in memory: two bounded pipes, no task of their own but one courier for all, fit for virtual time."""
 
+import heapq
+import itertools
 import math
-from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -16,17 +17,44 @@ Carry = Callable[[bytes], float]
 """Takes what is sent and says at what virtual time it arrives."""
 
 
+class Courier:
+    """Tells pipes when what is on its way has arrived: one task for a whole network."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Pipe]] = []
+        self._numbers = itertools.count()
+        self._sleep = trio.CancelScope()
+
+    def remind(self, at: float, pipe: "Pipe") -> None:
+        """Tell the pipe at a virtual time that is yet to come."""
+        heapq.heappush(self._due, (at, next(self._numbers), pipe))
+        self._sleep.deadline = min(self._sleep.deadline, at)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            now = trio.current_time()
+            while self._due and self._due[0][0] <= now:
+                heapq.heappop(self._due)[2].notify()
+            self._sleep = trio.CancelScope(deadline=self._due[0][0] if self._due else math.inf)
+            with self._sleep:
+                await trio.sleep_forever()
+
+
 class Pipe:
     """One direction. Bytes become readable when `carry` says, in order; room comes back when they are read."""
 
-    def __init__(self, carry: Carry) -> None:
+    __slots__ = ("_arrives_at", "_carry", "_chunks", "_closed", "_courier", "_failure", "_size_bytes", "_waiting")
+
+    def __init__(self, carry: Carry, courier: Courier) -> None:
         self._carry = carry
+        self._courier = courier
         self._arrives_at = -math.inf
-        self._chunks: deque[tuple[float, bytes]] = deque()
+        self._chunks: list[tuple[float, bytes]] = []  # Mostly empty, and there are many: a deque takes 600 bytes.
         self._size_bytes = 0
         self._closed = False
         self._failure: str | None = None
-        self._changed = trio.Event()
+        self._waiting: trio.lowlevel.ParkingLot | None = None
 
     @property
     def ended(self) -> bool:
@@ -50,13 +78,13 @@ class Pipe:
 
     async def receive(self, size_bytes_max: int) -> bytes:
         """Some bytes or b"" at the end. What had arrived before the connection broke is still given."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            if self._chunks and self._chunks[0][0] <= trio.current_time():
-                return self._take(size_bytes_max)
-            if not self._chunks and self._failure is not None:
-                raise Unavailable(self._failure)
-            await self._wait(until=self._chunks[0][0] if self._chunks else math.inf)
+        if self._is_readable():
+            await trio.lowlevel.checkpoint()
+        while not self._is_readable():
+            await self._wait()
+        if not self._chunks:
+            raise Unavailable(str(self._failure))
+        return self._take(size_bytes_max)
 
     def close(self) -> None:
         """The end, after what was sent. Idempotent."""
@@ -69,7 +97,13 @@ class Pipe:
         self._failure = self._failure or why
         if lose:
             self._chunks.clear()
-        self._notify()
+        self.notify()
+
+    def notify(self) -> None:
+        """Something has arrived, ended, or been taken out: whoever waits looks again."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.unpark_all()
 
     def _check_sendable(self) -> None:
         if self._failure is not None:
@@ -83,32 +117,39 @@ class Pipe:
             self._arrives_at = max(self._arrives_at, self._carry(part))
             self._chunks.append((self._arrives_at, bytes(part)))
             self._size_bytes += len(part)
-            self._notify()
+            if self._arrives_at > trio.current_time():
+                self._courier.remind(self._arrives_at, self)
+            else:
+                self.notify()
 
     def _take(self, size_bytes_max: int) -> bytes:
         arrived_at, chunk = self._chunks[0]
         if not chunk:
             # The end stays where it is: whoever asks again gets it again.
             return b""
-        self._chunks.popleft()
+        del self._chunks[0]
         if len(chunk) > size_bytes_max:
-            self._chunks.appendleft((arrived_at, chunk[size_bytes_max:]))
+            self._chunks.insert(0, (arrived_at, chunk[size_bytes_max:]))
             chunk = chunk[:size_bytes_max]
         self._size_bytes -= len(chunk)
-        self._notify()
+        self.notify()
         return chunk
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+    def _is_readable(self) -> bool:
+        if self._chunks:
+            return self._chunks[0][0] <= trio.current_time()
+        return self._failure is not None
 
-    async def _wait(self, until: float = math.inf) -> None:
-        with trio.move_on_at(until):
-            await self._changed.wait()
+    async def _wait(self) -> None:
+        if self._waiting is None:
+            self._waiting = trio.lowlevel.ParkingLot()
+        await self._waiting.park()
 
 
 class MemoryStream:
     """One end of a stream; a `protocol.network.Stream`."""
+
+    __slots__ = ("_inward", "_outward", "_remote_address", "_remote_peer")
 
     def __init__(self, remote_peer: PeerId, remote_address: str | None, inward: Pipe, outward: Pipe) -> None:
         self._remote_peer = remote_peer
