@@ -125,6 +125,8 @@ class Chunk:
     live: dict[PeerId, Replica] = field(default_factory=dict)
     votes: dict[PeerId, Vote] = field(default_factory=dict)
     failures: dict[PeerId, Failure] = field(default_factory=dict)
+    lapsed: set[PeerId] = field(default_factory=set)
+    """Peers that kept the chunk beyond its time limit, alive but without an answer."""
     parties: dict[PeerId, str] = field(default_factory=dict)
     """The party of each peer that was given the chunk, where one could be told."""
     wanted: int = 1
@@ -154,8 +156,8 @@ class Chunk:
         return 0 if self.state in SETTLED or self.state in FINAL else max(0, self.wanted - len(self.live))
 
     def may_go_to(self, peer: PeerId, party: str | None) -> bool:
-        """Never twice to one peer, nor to two peers that look like one party."""
-        if peer in self.live or peer in self.votes or peer in self.failures:
+        """Never twice to one peer, even if it gave no answer, nor to two peers that look like one party."""
+        if any(peer in those for those in (self.live, self.votes, self.failures, self.lapsed)):
             return False
         return party is None or party not in self.parties.values()
 

@@ -90,16 +90,17 @@ class Dispatch:
         """The longest running chunk that is overdue, or one that queues behind another, for an idle worker."""
         late = [
             (due, chunk.id, chunk)
-            for due, chunk in self._hedgeable()
+            for due, chunk in self._hedgeable(idle.offer.local)
             if due <= now and chunk.may_go_to(idle.peer, idle.offer.party)
         ]
         return min(late)[2] if late else None
 
-    def _hedgeable(self) -> Iterator[tuple[float, Chunk]]:
+    def _hedgeable(self, local: bool) -> Iterator[tuple[float, Chunk]]:
+        """Chunks that may be hedged, and when. Where the hedge hangs as well, our own machine is the last resort."""
         for worker in self._workers.active.values():
             for place, chunk_id in enumerate(worker.outstanding):
                 chunk = self._book.open[chunk_id]
-                if len(chunk.live) > max(1, chunk.wanted):
+                if len(chunk.live) > max(1, chunk.wanted) + local:
                     continue
                 since = worker.since(place, chunk_id)
                 wait = hedge_after_s(chunk.count, self._estimate.item_s)
@@ -112,8 +113,9 @@ class Dispatch:
         idle = [worker for worker in self._workers.active.values() if worker.room(1) > 0]
         dues = [
             due
-            for due, chunk in self._hedgeable()
-            if any(chunk.may_go_to(worker.peer, worker.offer.party) for worker in idle)
+            for local in (False, True)
+            for due, chunk in self._hedgeable(local)
+            if any(worker.offer.local is local and chunk.may_go_to(worker.peer, worker.offer.party) for worker in idle)
         ]
         return min(dues, default=float("inf"))
 

@@ -225,8 +225,10 @@ class JobMachine:
             return
         for peer, moment in self._overdue_moments().items():
             if moment <= now:
-                self.dispatch.take_back_all(peer, "no sign of life", now)
-                self._effects.append(Dismiss(peer, "no sign of life", for_good=False))
+                lapsed = self._late_at(peer) <= now
+                reason = "kept a chunk beyond its time limit" if lapsed else "no sign of life"
+                self._effects.append(Dismiss(peer, reason, for_good=lapsed and self._note_lapse(peer)))
+                self.dispatch.take_back_all(peer, reason, now)
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
@@ -246,6 +248,13 @@ class JobMachine:
             return float("inf")
         since = max(worker.outstanding[chunk.id], worker.last_result_at)
         return since + chunk.count * self.rules.item_timeout_s + DEADLINE_GRACE_S
+
+    def _note_lapse(self, peer: PeerId) -> bool:
+        """The worker may not have this chunk again; whether it has shown often enough that it never answers."""
+        self.book.open[next(iter(self.workers.active[peer].outstanding))].lapsed.add(peer)
+        tally = self.workers.tallies[peer]
+        tally.failures += 1
+        return tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks
 
     def _finish_if_quiet(self) -> None:
         if self.book.open or self.book.uncut:

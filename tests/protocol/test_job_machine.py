@@ -37,6 +37,7 @@ from protocol.job_events import (
     WorkerReady,
 )
 from protocol.job_machine import JobMachine, JobRules
+from protocol.limits import FAULTS_PER_WORKER_MAX
 from protocol.messages.job import FailureKind
 from protocol.verification import parse_policy
 
@@ -287,6 +288,36 @@ def test_a_hanging_chunk_is_hedged_on_an_idle_worker() -> None:
         w.step()
         w.tell(HeardFrom(PeerId("hang"), ()))
     assert w.ended == JobEnded(Ending.DONE, "")
+
+
+def run_with_hanging(w: World, *names: str) -> None:
+    """These stay alive and never answer; whenever they are let go, but not for good, they come back at once."""
+    peers = [PeerId(name) for name in names]
+    w.silent = set(peers)
+    for _ in range(2000):
+        if w.ended is not None or not w.step():
+            return
+        for peer in peers:
+            if peer in w.machine.workers.active:
+                w.tell(HeardFrom(peer, ()))
+            elif w.machine.workers.tallies[peer].failures < FAULTS_PER_WORKER_MAX:
+                w.join(peer)
+
+
+def test_those_who_never_answer_do_not_pass_a_chunk_around_for_ever() -> None:
+    w = world("none", 30)
+    w.join("hang1", "hang2", "hang3", "z")  # Equals are served by name: the last of them would never get its turn.
+    run_with_hanging(w, "hang1", "hang2", "hang3")
+    assert w.ended == JobEnded(Ending.DONE, "") and w.covered() == list(range(30)) and not w.gave_up
+    assert w.now < 600.0
+
+
+def test_our_own_machine_is_the_last_resort_where_the_hedge_hangs_too() -> None:
+    w = world("none", 6)
+    w.join("hang1", "hang2")
+    w.join(LOCAL, local=True)
+    run_with_hanging(w, "hang1", "hang2")
+    assert w.ended == JobEnded(Ending.DONE, "") and w.now < 60.0
 
 
 def test_minority_leaves_where_the_coordinator_cannot_execute() -> None:
