@@ -15,9 +15,10 @@ from protocol.messages.dht import Contact
 from simulations.experiments.outcome import Line, Outcome
 from simulations.experiments.static_network import StaticNetwork, walk
 from simulations.formulas import record_survival, weibull_mean, weibull_residual_survival
+from simulations.models.churn import PRESETS
 
 MINUTE_S = 60.0
-CHURN_MIN = {"Red Hat": (0.34, 21.3), "Debian": (0.38, 42.4), "FlatOut": (0.59, 41.9)}
+CHURN_MIN = {name: (shape, scale_s / MINUTE_S) for name, (shape, scale_s) in PRESETS.items()}
 """V5: shape, and scale in minutes (Stutzbach and Rejaie 2006)."""
 TIMES_MIN = (10, 60, 720, 2880)
 HOLDERS = (1, 8, BUCKET_SIZE)
