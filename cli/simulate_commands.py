@@ -150,7 +150,7 @@ def _run(scenario: "Scenario", seed: int) -> "Result":
     from simulations.run import run
 
     say(f"{scenario.name}: seed {seed}")
-    with terminated_like_interrupted(), RunProgress(scenario.name) as progress:
+    with _wrong_use(), terminated_like_interrupted(), RunProgress(scenario.name) as progress:
         return run(scenario, seed, progress.update)
 
 
@@ -189,7 +189,7 @@ def _scenario(name: str) -> "Scenario":
 
 @contextmanager
 def _wrong_use() -> Iterator[None]:
-    """What is wrong here is what was asked for: nothing was started yet."""
+    """What our own errors complain of here is what was asked for: no run ends with one once it goes on."""
     try:
         yield
     except LocalError as error:

@@ -34,6 +34,7 @@ def run_seeded(main: Callable[[], Awaitable[ValueT]], seed: str) -> ValueT:
     """Run `main` in virtual time, which jumps whenever all tasks wait, in an order that the seed fixes.
 
     One at a time in a process. Raises `LocalError` where trio is not the known one, or another run is going on.
+    What ends `main` comes out as itself and in no group: an interruption, else our own error, else the first.
     """
     module = _known_trio()
     before = {name: getattr(module, name) for name in (_SOURCE, _SWITCH)}
@@ -43,9 +44,18 @@ def run_seeded(main: Callable[[], Awaitable[ValueT]], seed: str) -> ValueT:
     setattr(module, _SWITCH, True)
     try:
         return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    except BaseExceptionGroup as group:
+        raise _cause(group) from group
     finally:
         for name, value in before.items():
             setattr(module, name, value)
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group.subgroup(KeyboardInterrupt) or group.subgroup(LocalError) or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _known_trio() -> ModuleType:

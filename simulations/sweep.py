@@ -170,15 +170,8 @@ def run_case(run: Runner, case: Case) -> Row:
     try:
         result = run(case.scenario, case.seed)
     except Exception as error:  # noqa: BLE001 - the boundary of one run: its failure is its row, and the others go on
-        return _row(case, error=_first_cause(error))
+        return _row(case, error=f"{type(error).__name__}: {error}")
     return _row(case, result=result)
-
-
-def _first_cause(error: BaseException) -> str:
-    """In words; of a group, its first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
 
 
 def _row(case: Case, result: Result | None = None, error: str | None = None) -> Row:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,23 @@ def test_a_sweep_runs_side_by_side_and_gives_what_single_runs_give(tmp_path):
     assert len({row["trace_hash"] for row in rows}) == 4
     code, out, _ = simulate(tmp_path, "run", "calm", *SMALL, "--set", "workers.slots=2", "--seed", "8", "--json")
     assert json.loads(out)["trace_hash"] == rows[3]["trace_hash"]
+
+
+def test_a_scenario_that_cannot_run_is_wrong_use(tmp_path):
+    code, out, err = simulate(tmp_path, "run", "sleeper", *SMALL, "--set", "adversary.kind=sleper")
+    assert (code, out) == (2, "")
+    assert "sleeper" in err.splitlines()[-1] and "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_with_130_and_says_nothing_more(tmp_path, number):
+    words = ["run", "calm", "--set", "workload.items=100000", "--set", "limits.duration_s=1000000"]
+    command = [sys.executable, "-m", "cli", "simulate", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline(), process.stderr.readline()]
+        assert "of virtual time in" in said[1]
+        process.send_signal(number)
+        assert process.wait(30) == 130
+        assert "Traceback" not in process.stderr.read()

@@ -46,6 +46,22 @@ def test_time_is_virtual() -> None:
     assert run_seeded(main, "1") == 5e4
 
 
+@pytest.mark.parametrize(
+    ("errors", "comes_out"),
+    [
+        ([ValueError("x"), KeyError("y")], ValueError),
+        ([ValueError("x"), LocalError("ours")], LocalError),
+        ([LocalError("ours"), KeyboardInterrupt()], KeyboardInterrupt),
+    ],
+)
+def test_what_ends_a_run_comes_out_as_itself(errors: list[BaseException], comes_out: type[BaseException]) -> None:
+    async def main() -> None:
+        raise BaseExceptionGroup("outer", [BaseExceptionGroup("inner", errors)])
+
+    with pytest.raises(comes_out):
+        run_seeded(main, "1")
+
+
 def test_a_second_run_inside_a_run_is_refused_in_words() -> None:
     async def main() -> None:
         async def inner() -> None:
