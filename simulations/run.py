@@ -1,8 +1,10 @@
 """One run: the shipped peers on a simulated network, faults, healing, the end of all jobs, the checkers."""
 
+import gc
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -53,7 +55,8 @@ def run(scenario: Scenario, seed: int, progress: Progress | None = None) -> Resu
     """
     started_at, memory_before = time.perf_counter(), _memory_kib()
     simulation = Simulation(scenario, seed, progress or (lambda virtual_s, wall_s: None))
-    run_seeded(simulation.main, f"{seed}/scheduler")
+    with _rare_collections():
+        run_seeded(simulation.main, f"{seed}/scheduler")
     wall_s = time.perf_counter() - started_at
     return simulation.result(wall_s, _memory_kib() - memory_before)
 
@@ -264,6 +267,17 @@ class Simulation:
         peer = self.peers[self._tally.number_of[banned]]
         if peer.renews_identity and peer.identity.peer_id == banned:
             peer.change_identity()
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Python looks for cycles less often: a big network has millions of objects, and a quarter of a run went there."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _memory_kib() -> float:
