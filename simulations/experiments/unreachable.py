@@ -25,8 +25,8 @@ WALK_P50_S = 0.622
 PUBLISH_S = (33.8, 112.3, 138.1)
 PERCENTILES = (50, 90, 95)
 ROUND_TRIP_MEDIAN_S, ROUND_TRIP_SIGMA = 0.1, 0.6
-PEERS_QUICK, PEERS_FULL = 1_000, 10_000
-WALKS_QUICK, WALKS_FULL = 50, 300
+PEERS_QUICK, PEERS_FULL = 1_000, 5_000
+WALKS_QUICK, WALKS_FULL = 50, 200
 _WEBSOCKETS = "IPFS also dials websockets, which time out after 45 s; here each dial ends after 5 s"
 _NO_DIALS = (
     "our round trips are an assumption; the published walk ends at the first record, this one goes to the k closest"
