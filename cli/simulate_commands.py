@@ -75,9 +75,9 @@ def run_sweep(
         try:
             rows = sweep(todo, run, at_once, on_row)
         except KeyboardInterrupt:
-            _write_sweep(scenario, ended, out)
+            _write_sweep(scenario, ended, out, asked=len(todo))
             raise
-    _write_sweep(scenario, rows, out)
+    _write_sweep(scenario, rows, out, asked=len(todo))
     if as_json:
         print_json({"scenario": scenario.name, "rows": rows, "summary": summarize(rows)})
     else:
@@ -154,13 +154,14 @@ def _run(scenario: "Scenario", seed: int) -> "Result":
         return run(scenario, seed, progress.update)
 
 
-def _write_sweep(scenario: "Scenario", rows: "list[Row]", out: Path | None) -> None:
+def _write_sweep(scenario: "Scenario", rows: "list[Row]", out: Path | None, *, asked: int) -> None:
     """Also what an interrupted sweep has so far: it may be hours of work."""
     from simulations.sweep_report import write_sweep
     from simulations.versions import versions
 
     if out is not None and rows:
-        say(f"the report of {count(len(rows), 'run')} is {write_sweep(scenario, rows, versions(), out)}")
+        path = write_sweep(scenario, rows, versions(), out, asked=asked)
+        say(f"the report of {count(len(rows), 'run')} is {path}")
 
 
 def _write(result: "Result", out: Path) -> None:

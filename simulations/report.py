@@ -49,7 +49,13 @@ def render(result: Result, plots: Mapping[str, bytes]) -> str:
 
 
 def render_sweep(
-    scenario: Scenario, rows: list[Row], summary: list[Row], plots: Mapping[str, bytes], versions: dict[str, str]
+    scenario: Scenario,
+    rows: list[Row],
+    summary: list[Row],
+    plots: Mapping[str, bytes],
+    versions: dict[str, str],
+    *,
+    asked: int,
 ) -> str:
     """The report of a sweep: what each combination of settings gave over the seeds."""
     return _fill(
@@ -57,6 +63,7 @@ def render_sweep(
         scenario=scenario,
         scenario_toml=scenario_toml(scenario),
         runs=len(rows),
+        asked=asked,
         bad=[row for row in rows if row.get("violations") or row.get("error")][:VIOLATIONS_SHOWN_MAX],
         columns=list(kinds(summary)),
         summary=summary[:ROWS_SHOWN_MAX],

@@ -17,8 +17,13 @@ from simulations.tables import numbers, write_tables
 PLOTS_MAX = 40
 
 
-def write_sweep(scenario: Scenario, rows: list[Row], versions: dict[str, str], folder: Path) -> Path:
-    """All of it; gives the path of the report. Raises `LocalError` when that cannot be written."""
+def write_sweep(
+    scenario: Scenario, rows: list[Row], versions: dict[str, str], folder: Path, *, asked: int | None = None
+) -> Path:
+    """All of it, also when fewer runs than were `asked` for have ended; gives the path of the report.
+
+    Raises `LocalError` when it cannot be written, or a package is missing.
+    """
     require("the report of a sweep", REPORT)
     summary = summarize(rows)
     plots = sweep_plots(rows, summary)
@@ -28,7 +33,9 @@ def write_sweep(scenario: Scenario, rows: list[Row], versions: dict[str, str], f
         write_scenario(scenario, folder)
         write_tables({"runs": rows, "summary": summary}, folder)
         write_plots(plots, folder)
-        path.write_text(render_sweep(scenario, rows, summary, plots, versions), encoding="utf-8")
+        path.write_text(
+            render_sweep(scenario, rows, summary, plots, versions, asked=asked or len(rows)), encoding="utf-8"
+        )
     except OSError as error:
         raise LocalError(f"cannot write the sweep to {folder}: {error.strerror}") from error
     return path

@@ -139,6 +139,7 @@ def test_an_interrupted_sweep_keeps_what_it_has(peer, monkeypatch, tmp_path):
     code, _, err = peer("sweep", "s.toml", "--seeds", "4-9", "--jobs", "1", "--out", "sw")
     assert code == 130 and "the report of 1 run is sw/report.html" in err
     assert len((tmp_path / "sw" / "runs.csv").read_text().splitlines()) == 2
+    assert "1 of 6 runs have ended" in (tmp_path / "sw" / "report.html").read_text()
 
 
 def test_the_shipped_scenarios_are_listed(peer):

@@ -138,7 +138,12 @@ def test_the_folder_of_a_sweep(tmp_path):
     }
     assert [path.name for path in (report.parent / "plots").iterdir()] == ["makespan_s.png"]
     text = report.read_text()
-    assert "8 runs, 4 combinations" in text and "All that must hold held" in text and "0.35.0" in text
+    assert (
+        "8 runs, 4 combinations" in text
+        and "All that must hold held" in text
+        and "0.35.0" in text
+        and "cut short" not in text
+    )
 
 
 def test_a_sweep_with_bad_runs_says_so(tmp_path):
