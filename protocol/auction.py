@@ -163,7 +163,8 @@ class AuctionMachine:
     def next_deadline(self) -> float | None:
         """When to tick at the latest: the end of the round, or the next peer to call again."""
         moments = [] if self._window_ends is None else [self._window_ends]
-        if self._places_left():
+        if self._places_left() and self._calls_free():
+            # With no call free, the end of one is what makes room: a deadline that has passed would spin until then.
             moments += [one.again_at for one in self._in(*_RESTING)]
         soonest = min(moments, default=math.inf)
         return None if soonest == math.inf else soonest
@@ -181,11 +182,13 @@ class AuctionMachine:
         slots = sum(one.bid.slots for one in awarded if one.bid)
         return 0 if slots >= self.rules.slots_wanted else max(0, self.rules.workers_max - len(awarded))
 
+    def _calls_free(self) -> int:
+        return max(0, CALLS_CONCURRENT_MAX - len(self._in(CandidateState.CALLED)))
+
     def _call_more(self, now: float) -> tuple[AuctionEffect, ...]:
         if self._places_left() == 0:
             return ()
-        free = CALLS_CONCURRENT_MAX - len(self._in(CandidateState.CALLED))
-        ready = [one for one in self.candidates.values() if self._may_be_called(one, now)][: max(0, free)]
+        ready = [one for one in self.candidates.values() if self._may_be_called(one, now)][: self._calls_free()]
         for candidate in ready:
             candidate.state = CandidateState.CALLED
         if ready and self._window_ends is None:

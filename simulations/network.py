@@ -19,8 +19,8 @@ from simulations.models.latency import LatencyModel
 
 RETRANSMISSION_S_MIN = 0.2
 """The least time until TCP sends a lost segment again (Linux)."""
-SILENCE_S_MAX = 25.0
-"""How long a connection over a cut lives: the keep-alive interval and time-out of the real host."""
+SILENCE_S_MAX = 10.0
+"""How long a connection over a cut lives: interval and time-out of the keep-alive in `peer/libp2p_host.py`."""
 HEADER_BYTES = 60
 """What TCP, IP and Noise add to a message, for bandwidth."""
 

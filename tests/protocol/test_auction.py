@@ -93,6 +93,17 @@ def test_nobody_is_called_when_the_slots_are_filled() -> None:
     assert auction.found([record("b")], 1.0) == ()
 
 
+def test_no_deadline_has_passed_while_all_calls_are_taken() -> None:
+    auction = machine(slots=100, workers=100)
+    auction.found([record("rests")], 0.0)
+    auction.unreachable(PeerId("rests"), "timeout", 0.0)
+    auction.found([record(f"mute{n:02}") for n in range(CALLS_CONCURRENT_MAX)], 0.1)
+    now = RECALL_S_MIN + BID_WINDOW_S + 1.0
+    assert auction.tick(now) == ()
+    assert (auction.next_deadline() or float("inf")) > now
+    assert auction.unreachable(PeerId("mute00"), "timeout", now) == (CallPeer(record("rests")),)
+
+
 @given(
     prices=st.lists(st.floats(0.0, 10.0), min_size=1, max_size=20),
     speeds=st.lists(st.floats(0.1, 8.0), min_size=20, max_size=20),
