@@ -11,7 +11,7 @@ from peer.views import JobState, JobView, WorkerView
 from simulations.checkers import CHECKERS, VIOLATIONS_PER_CHECKER_MAX, check
 from simulations.recording import JobRecord, ReceiptRecord, Recording
 from simulations.result import Violation
-from simulations.scenario import Limits, Scenario
+from simulations.scenario import Limits, Scenario, Workload
 
 SCENARIO = Scenario(name="s", limits=Limits(wrong_share_max=0.15))
 
@@ -62,6 +62,20 @@ def test_each_checker_finds_what_it_is_for(checker: str, change: Change, words: 
     [violation] = check(bad, SCENARIO)
     assert violation.checker == checker
     assert re.search(words, violation.detail)
+
+
+def test_who_has_no_machine_of_its_own_may_find_no_worker_while_there_are_faults() -> None:
+    run = good()
+    run.jobs[0].view = view(JobState.FAILED, "no worker took the job", pending=5)
+    run.healed_at_s = None
+    assert [one.checker for one in check(run, SCENARIO)] == ["jobs_finish"]
+    assert check(run, Scenario(name="s", workload=Workload(local=0), limits=SCENARIO.limits)) == ()
+
+
+def test_what_the_coordinator_did_again_itself_is_not_paid() -> None:
+    run = good()
+    run.jobs[0].given_by[0] = "the coordinator, which has no slots"
+    assert check(run, SCENARIO) == ()
 
 
 def test_a_banned_liar_is_owed_nothing() -> None:
