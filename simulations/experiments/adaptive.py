@@ -36,7 +36,7 @@ _NOT_BY_THE_RULE = (
     "liars lie together) gives the published pair, which was computed once and asks to be run again"
 )
 WORKERS = 20
-ITEMS_QUICK, ITEMS_FULL = 3_000, 15_000
+ITEMS_QUICK, ITEMS_FULL = 3_000, 8_000
 CELLS_QUICK = ((0.1, 1.0), (0.2, 0.1), (0.3, 0.01))
 DUES = 20.0
 AUDIT_MIN = 0.02
