@@ -8,10 +8,14 @@ from types import FrameType
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Within it, SIGTERM and SIGHUP raise `KeyboardInterrupt`."""
+    """Within it, SIGTERM and SIGHUP raise `KeyboardInterrupt`, where Ctrl-C would."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        # Trio's own handler waits where an exception would break its books; ours must not jump that queue.
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        if not callable(on_ctrl_c):
+            raise KeyboardInterrupt
+        on_ctrl_c(signal.SIGINT, frame)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
