@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import trio
 
+TICK_INTERVAL_S_MIN = 0.001
+
 
 class DeadlineTimer:
     """Calls `tick` when `next_deadline()` (trio's clock; None for never) has come.
@@ -25,13 +27,16 @@ class DeadlineTimer:
 
     async def run(self) -> None:
         """Until cancelled."""
+        earliest = -math.inf
         while True:
             self._moved = trio.Event()
-            self._armed_for = self._soonest()
+            self._armed_for = max(self._soonest(), earliest)
             with trio.move_on_at(self._armed_for):
                 await self._moved.wait()
             if trio.current_time() >= self._soonest():
                 self._tick()
+                # A deadline that a tick does not move must not make this spin.
+                earliest = trio.current_time() + TICK_INTERVAL_S_MIN
 
     def _soonest(self) -> float:
         deadline = self._next_deadline()
