@@ -56,7 +56,8 @@ class RunProgress(_Bar):
         """So much virtual time has gone by in so much real time."""
         detail = f"{seconds(virtual_s)} of virtual time in {seconds(wall_s)}"
         if wall_s > 0:
-            detail += f", {virtual_s / wall_s:,.0f} times as fast"
+            speed = virtual_s / wall_s
+            detail += f", {speed:,.0f} times as fast" if speed >= 10 else f", {speed:.2g} times as fast"
         if self._is_live:
             self._bar.update(self._task, detail=detail)
         elif wall_s >= self._next_line_s:
