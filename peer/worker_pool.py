@@ -107,6 +107,9 @@ class WorkerPool:
         except (Unavailable, RemoteError, trio.TooSlowError) as error:
             self._carry_out(self.auction.unreachable(peer, str(error), trio.current_time()))
             return
+        if peer in self._links:
+            await stream.reset()  # A call that took its time: the worker was called again meanwhile, and is here.
+            return
         link = self._links[peer] = WorkerLink(stream, self._terms.job, self)
         self.auction.reached(peer)
         reason, broke = "dismissed", False
