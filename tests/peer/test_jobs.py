@@ -141,6 +141,20 @@ async def test_who_has_left_still_gets_its_receipt(autojump_clock: trio.testing.
         assert v.journal.credits()["spent"] == 10.0
 
 
+async def test_a_worker_that_is_called_twice_keeps_its_lease(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(10), verify="none", local=0))
+        await pass_time(2.5)
+        pool = coordinator._runners[job]._pool
+        with trio.move_on_after(1.0):
+            await pool._session(v.records[0])  # As when a dial takes longer than the auction waits for it.
+        view, lines = await v.finish(coordinator, job)
+        assert view.state is JobState.DONE and len(lines) == 10
+        assert view.workers[0].failures == 0 and view.funnel.awarded == 1
+
+
 async def test_a_hanging_worker_is_hedged(autojump_clock: trio.testing.MockClock) -> None:
     async with village() as v:
         await v.worker("a", FunctionExecutor(square, item_s=1.0))
