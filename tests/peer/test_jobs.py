@@ -148,8 +148,10 @@ async def test_a_worker_that_is_called_twice_keeps_its_lease(autojump_clock: tri
         job = coordinator.submit(request(range(10), verify="none", local=0))
         await pass_time(2.5)
         pool = coordinator._runners[job]._pool
+        link = pool._links[v.peer("a")]
         with trio.move_on_after(1.0):
             await pool._session(v.records[0])  # As when a dial takes longer than the auction waits for it.
+        assert pool._links.get(v.peer("a")) is link
         view, lines = await v.finish(coordinator, job)
         assert view.state is JobState.DONE and len(lines) == 10
         assert view.workers[0].failures == 0 and view.funnel.awarded == 1
