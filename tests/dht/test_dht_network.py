@@ -143,7 +143,9 @@ async def test_silently_dead_contacts_cost_one_stall_once(network: DhtNetwork, a
     # The dead of the first lookup stall it together; those that a later one meets first stall that.
     assert trio.current_time() - started < 3 * STALL_S + 10 * 20 * LATENCY_S
     await trio.sleep(15)
-    assert asker.dht.counters.unavailable - dials_before <= 20
+    # Once each, and once more for those that the next lookup met before they had stalled the one before.
+    failed = asker.dht.counters.unavailable - dials_before
+    assert failed <= 2 * 20
     started = trio.current_time()
     for _ in range(10):
         target = random.randbytes(20)
@@ -156,7 +158,7 @@ async def test_silently_dead_contacts_cost_one_stall_once(network: DhtNetwork, a
         ]
         assert found == sorted(alive, key=lambda one: distance(target, node_id_of(one)))[:BUCKET_SIZE]
     assert trio.current_time() - started < 10 * 20 * LATENCY_S, "nobody waits for the dead again"
-    assert asker.dht.counters.unavailable - dials_before <= 20
+    assert asker.dht.counters.unavailable - dials_before == failed, "nor are they asked again"
 
 
 async def test_a_contact_that_comes_back_is_found_again(network: DhtNetwork, autojump_clock: MockClock) -> None:
