@@ -169,6 +169,6 @@ def _pairs() -> Table:
 def _reachability(one: PeerView) -> Text:
     if one.banned:
         return Text("banned", "red")
-    if one.connected:
+    if one.reachable is not False and one.connected:
         return Text("connected", "green")
-    return {True: Text("yes", "green"), False: Text("no", "red"), None: Text("not tried")}[one.reachable]
+    return {True: Text("yes", "green"), False: Text("no answer", "red"), None: Text("not tried")}[one.reachable]

@@ -156,6 +156,10 @@ class DhtService:
 
         return await self._lookups.look_up(target, ask)
 
+    async def ping(self, contact: Contact) -> str:
+        """Why a contact does not answer, or "" when it does."""
+        return await self._requester.ping(contact)
+
     async def store(self, key: bytes, envelope: Envelope) -> int:
         """Store a record at the peers closest to its key; how many keep it."""
         return (await self.place(key, envelope)).copies

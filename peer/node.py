@@ -11,6 +11,7 @@ from peer.core import NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
 from peer.journal import Journal
 from peer.node_views import peer_views, status_view
+from peer.reachability import try_peers
 from peer.seam import Seam
 from peer.views import PeerView, StatusView
 from protocol import encoding
@@ -79,7 +80,8 @@ class Node:
     async def peers(self) -> list[PeerView]:
         """The other peers in the directory, the cheapest first; raises `Unavailable` when it takes too long."""
         with trio.move_on_after(FIND_TIMEOUT_S):
-            return peer_views(self, await self.directory.all_peers(PEERS_SHOWN_MAX))
+            records = await self.directory.all_peers(PEERS_SHOWN_MAX)
+            return peer_views(self, records, await try_peers(self.dht, records))
         raise Unavailable(f"the directory did not answer within {FIND_TIMEOUT_S:.0f} s")
 
     async def _serve_control(self, *, task_status: "TaskStatus[list[str]]") -> None:

@@ -1,13 +1,14 @@
 """What a peer shows of itself and of the others it knows."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from peer.views import PeerView, StatusView
 from protocol.capability import Capability
+from protocol.ids import PeerId
 
 if TYPE_CHECKING:
     from peer.node import Node
@@ -43,8 +44,8 @@ def status_view(node: "Node") -> StatusView:
     )
 
 
-def peer_views(node: "Node", records: Sequence[Capability]) -> list[PeerView]:
-    """The other peers, the cheapest first."""
+def peer_views(node: "Node", records: Sequence[Capability], answered: Mapping[PeerId, bool]) -> list[PeerView]:
+    """The other peers, the cheapest first; `answered` says who was tried and who answered."""
     connected = set(node.seam.host.connected_peers())
     banned = node.journal.bans()
     return [
@@ -57,7 +58,7 @@ def peer_views(node: "Node", records: Sequence[Capability]) -> list[PeerView]:
             speed=one.speed,
             memory_bytes=one.memory_bytes,
             addresses=list(one.addresses),
-            reachable=True if one.peer in connected else None,
+            reachable=answered.get(one.peer),
             connected=one.peer in connected,
             expires_in_s=one.expires_at_unix_s - node.seam.wall_clock(),
             banned=banned.get(one.peer),

@@ -105,6 +105,19 @@ def test_peers_find_one_another_and_show_the_fault(start_peer):
     assert "⚠ lies on purpose (lie:0.3)" in shown
 
 
+def test_a_peer_that_is_gone_is_shown_as_not_answering(start_peer):
+    """Its record lives on for minutes: whether it answers is tried, not guessed."""
+    first = start_peer("a")
+    second = start_peer("b", "--bootstrap", first.bootstrap)
+    second.wait_for("joined")
+    (view,) = _wait_for_peers(first)
+    assert view["reachable"] is True
+    assert second.end(signal.SIGKILL) == -signal.SIGKILL
+    (view,) = json.loads(run_command("peers", "--json", "--data", str(first.folder)).stdout)
+    assert (view["peer"], view["reachable"]) == (second.id, False)
+    assert "no answer" in run_command("peers", "--data", str(first.folder)).stdout
+
+
 def test_a_restarted_peer_finds_its_network_again_without_being_told(start_peer):
     first = start_peer("a")
     second = start_peer("b", "--bootstrap", first.bootstrap)
