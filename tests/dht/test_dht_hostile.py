@@ -6,7 +6,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 import trio
-from conftest import DhtNetwork, Peer
+from dht_network import DhtNetwork, Peer
 from dht_records import NOW_UNIX_S, capability, identity, record
 from trio.testing import MockClock
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 import trio
-from conftest import LATENCY_S, DhtNetwork, wall_clock
+from dht_network import LATENCY_S, DhtNetwork, wall_clock
 from dht_records import NOW_UNIX_S, capability, identity, record
 from trio.testing import MockClock
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 import trio
-from conftest import DhtNetwork, Peer, wall_clock
+from dht_network import DhtNetwork, Peer, wall_clock
 from dht_records import capability, identity, record
 from trio.testing import MockClock
 
