@@ -41,6 +41,7 @@ from protocol.job_events import (
     LieCaught,
     Pay,
     Piece,
+    RecallAudit,
     ResultArrived,
     Revoked,
     RunAudit,
@@ -162,6 +163,8 @@ class JobRunner:
                 self._cancel(peer, chunks)
             case RunAudit(piece, disputed):
                 self._audit(piece, disputed)
+            case RecallAudit(chunk):
+                self._local.recall(chunk)
             case Settled(piece, key, source):
                 self._results.settle(piece, key, source or self._seam.host.peer_id)
             case Revoked(piece):

@@ -59,6 +59,10 @@ class LocalSlots:
         self._waiting.insert(ahead, _Task(piece, audit=True))
         self._wake.set()
 
+    def recall(self, chunk: ChunkId) -> None:
+        """Forget the audit of a chunk that has not begun."""
+        self._waiting = deque(task for task in self._waiting if not task.audit or task.piece.chunk != chunk)
+
     def cancel(self, chunk: ChunkId) -> None:
         """Stop or forget a chunk; not its audit."""
         self._waiting = deque(task for task in self._waiting if task.audit or task.piece.chunk != chunk)

@@ -33,6 +33,11 @@ class ChunkBook:
         """Items that are in no chunk yet."""
         return len(self.sizes_bytes) - self.uncut_from
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a chunk lacks replicas, or items are in no chunk yet."""
+        return bool(self._lacking) or self.uncut > 0
+
     def get(self, chunk_id: ChunkId) -> Chunk | None:
         """The chunk, unless it is finished or was never cut."""
         return self.open.get(chunk_id) or self.settled.get(chunk_id)

@@ -17,6 +17,7 @@ from protocol.job_events import (
     Effect,
     How,
     LieCaught,
+    RecallAudit,
     Revoked,
     RunAudit,
     Settled,
@@ -196,12 +197,23 @@ class Court:
             chunk.accepted_key = None
             chunk.fire(Trigger.REVOKE, now)
             self._emit(Revoked(Dispatch.piece(chunk)))
+        self._recall_needless_audit(chunk)
         if not chunk.votes:
             chunk.fire(Trigger.WITHDRAW if chunk.live else Trigger.EMPTY, now)
             chunk.wanted = self._policy.replicas
         elif not chunk.audit_pending:
             self._apply(chunk, now)
         self._book.touch(chunk)
+
+    def _recall_needless_audit(self, chunk: Chunk) -> None:
+        """Where nobody disputes any more what is left of the votes: one liar's hundred lies need one execution."""
+        if not chunk.audit_pending or chunk.audit_keys:
+            return
+        if chunk.votes and isinstance(self._policy.judge(tuple(chunk.votes.values())), NeedAudit | Disputed):
+            return
+        chunk.audit_pending = False
+        self.audits_pending -= 1
+        self._emit(RecallAudit(chunk.id))
 
     def _still_stands(self, chunk: Chunk) -> bool:
         match self._policy.judge(tuple(chunk.votes.values())):

@@ -35,7 +35,7 @@ class Dispatch:
     def hand_out(self, now: float) -> None:
         """Give every worker with room the next chunk, one each in turn, then hedge with what is idle."""
         given: dict[PeerId, list[Chunk]] = {}
-        while self._one_round(given, now):
+        while self._book.has_work and self._one_round(given, now):
             pass
         if not self._book.uncut:
             self._hedge(given, now)
@@ -45,8 +45,8 @@ class Dispatch:
     def _one_round(self, given: dict[PeerId, list[Chunk]], now: float) -> bool:
         depth = self._depth()
         moved = False
-        for worker in self._workers.by_load():
-            if worker.room(depth) > 0 and (chunk := self._next_for(worker)) is not None:
+        for worker in self._workers.by_load(depth):
+            if (chunk := self._next_for(worker)) is not None:
                 self._give(chunk, worker, given, now)
                 moved = True
         return moved
@@ -82,42 +82,40 @@ class Dispatch:
     # Hedging.
 
     def _hedge(self, given: dict[PeerId, list[Chunk]], now: float) -> None:
-        for worker in self._workers.by_load():
-            if worker.room(1) > 0 and (chunk := self._straggler_for(worker, now)) is not None:
+        """Each idle worker gets the longest running chunk that is overdue, or one that queues behind another."""
+        overdue = sorted((due, chunk.id, chunk) for due, chunk in self._hedgeable() if due <= now)
+        for worker in self._workers.by_load(1) if overdue else ():
+            may_take = (chunk for _, _, chunk in overdue if self._may_hedge(chunk, worker))
+            if (chunk := next(may_take, None)) is not None:
                 self._give(chunk, worker, given, now)
 
-    def _straggler_for(self, idle: WorkerState, now: float) -> Chunk | None:
-        """The longest running chunk that is overdue, or one that queues behind another, for an idle worker."""
-        late = [
-            (due, chunk.id, chunk)
-            for due, chunk in self._hedgeable(idle.offer.local)
-            if due <= now and chunk.may_go_to(idle.peer, idle.offer.party)
-        ]
-        return min(late)[2] if late else None
-
-    def _hedgeable(self, local: bool) -> Iterator[tuple[float, Chunk]]:
-        """Chunks that may be hedged, and when. Where the hedge hangs as well, our own machine is the last resort."""
+    def _hedgeable(self) -> Iterator[tuple[float, Chunk]]:
+        """Chunks under way, and when an idle worker may be given the same."""
         for worker in self._workers.active.values():
             for place, chunk_id in enumerate(worker.outstanding):
                 chunk = self._book.open[chunk_id]
-                if len(chunk.live) > max(1, chunk.wanted) + local:
-                    continue
                 since = worker.since(place, chunk_id)
                 wait = hedge_after_s(chunk.count, self._estimate.item_s)
                 yield (worker.last_result_at if since is None else since + wait), chunk
 
+    @staticmethod
+    def _may_hedge(chunk: Chunk, worker: WorkerState) -> bool:
+        """Where one hedge hangs as well, our own machine is the last resort."""
+        few_enough = len(chunk.live) <= max(1, chunk.wanted) + worker.offer.local
+        return few_enough and chunk.may_go_to(worker.peer, worker.offer.party)
+
     def next_hedge(self) -> float:
         """When an idle worker could next be given a straggler; infinity when there is none to give."""
-        if self._book.uncut or all(worker.room(1) <= 0 for worker in self._workers.active.values()):
+        if self._book.uncut:
             return float("inf")
         idle = [worker for worker in self._workers.active.values() if worker.room(1) > 0]
-        dues = [
-            due
-            for local in (False, True)
-            for due, chunk in self._hedgeable(local)
-            if any(worker.offer.local is local and chunk.may_go_to(worker.peer, worker.offer.party) for worker in idle)
-        ]
-        return min(dues, default=float("inf"))
+        if not idle:
+            return float("inf")
+        soonest = float("inf")
+        for due, chunk in self._hedgeable():
+            if due < soonest and any(self._may_hedge(chunk, worker) for worker in idle):
+                soonest = due
+        return soonest
 
     # Taking back.
 

@@ -134,6 +134,13 @@ class RunAudit:
     disputed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RecallAudit:
+    """The re-execution is not needed any more; the answer of one that is under way will be ignored."""
+
+    chunk: ChunkId
+
+
 class How(StrEnum):
     """By what a result came to be believed."""
 
@@ -219,6 +226,7 @@ Effect = (
     AssignChunks
     | CancelReplicas
     | RunAudit
+    | RecallAudit
     | Settled
     | Revoked
     | GaveUp

@@ -36,7 +36,7 @@ from protocol.limits import FAILURES_PER_CHUNK_MAX, FAULTS_PER_WORKER_MAX
 from protocol.payroll import finalise
 from protocol.scheduling import Estimate
 from protocol.verification import VerificationPolicy
-from protocol.worker_book import WorkerBook
+from protocol.worker_book import SILENCE_S_MAX, WorkerBook
 
 DEADLINE_GRACE_S = 30.0
 
@@ -64,6 +64,8 @@ class JobMachine:
         self.ended: JobEnded | None = None
         self._effects: list[Effect] = []
         self._stuck_since: float | None = None
+        self._overdue_from = float("inf")
+        """No worker counts as gone before: looking at all of them at each event would be most of the work."""
         self.dispatch = Dispatch(self.book, self.workers, self.estimate, rules.policy.replicas, self._effects.append)
         self.court = Court(self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self._effects.append)
         self._random = random
@@ -93,7 +95,7 @@ class JobMachine:
         """When to send a `Tick`, in the same clock as `now`; None when only an event can matter."""
         if self.ended is not None:
             return None
-        moments = [self.dispatch.next_hedge(), *self._overdue_moments().values()]
+        moments = [self.dispatch.next_hedge(), self._overdue_from]
         if self._stuck_since is not None:
             moments.append(self._stuck_since + self.rules.worker_wait_s)
         soonest = min(moments)
@@ -124,6 +126,7 @@ class JobMachine:
             self._effects.append(Dismiss(event.peer, "banned in this job"))
         else:
             self.workers.add(event, now)
+            self._overdue_from = min(self._overdue_from, now + SILENCE_S_MAX)
 
     def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
         self.dispatch.take_back_all(event.peer, event.reason, now)
@@ -223,12 +226,8 @@ class JobMachine:
     def _advance(self, now: float) -> None:
         if self.ended is not None:
             return
-        for peer, moment in self._overdue_moments().items():
-            if moment <= now:
-                lapsed = self._late_at(peer) <= now
-                reason = "kept a chunk beyond its time limit" if lapsed else "no sign of life"
-                self._effects.append(Dismiss(peer, reason, for_good=lapsed and self._note_lapse(peer)))
-                self.dispatch.take_back_all(peer, reason, now)
+        if now >= self._overdue_from:
+            self._dismiss_overdue(now)
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
@@ -236,9 +235,23 @@ class JobMachine:
         self._finish_if_quiet()
         self._watch_for_standstill(now)
 
-    def _overdue_moments(self) -> dict[PeerId, float]:
-        """When each worker counts as gone: silent, or at one chunk beyond all its items' time limits."""
-        return {peer: min(one.silent_at, self._late_at(peer)) for peer, one in self.workers.active.items()}
+    def _dismiss_overdue(self, now: float) -> None:
+        """Let go of workers that are silent, or at one chunk beyond its time limits; see when the next may be.
+
+        What happens later cannot make one count as gone in less than `SILENCE_S_MAX`, but for a chunk that is called
+        off in front of another: that one is noticed so much later.
+        """
+        soonest = float("inf")
+        for peer, worker in list(self.workers.active.items()):
+            moment = min(worker.silent_at, self._late_at(peer))
+            if moment <= now:
+                lapsed = self._late_at(peer) <= now
+                reason = "kept a chunk beyond its time limit" if lapsed else "no sign of life"
+                self._effects.append(Dismiss(peer, reason, for_good=lapsed and self._note_lapse(peer)))
+                self.dispatch.take_back_all(peer, reason, now)
+            else:
+                soonest = min(soonest, moment)
+        self._overdue_from = min(soonest, now + SILENCE_S_MAX) if soonest < float("inf") else soonest
 
     def _late_at(self, peer: PeerId) -> float:
         worker = self.workers.active[peer]

@@ -88,10 +88,10 @@ class WorkerBook:
         """Slots of all workers together, at least one."""
         return max(1, sum(state.offer.slots for state in self.active.values()))
 
-    def by_load(self) -> list[WorkerState]:
-        """Least loaded first; ties by speed, then by peer id."""
+    def by_load(self, depth: int) -> list[WorkerState]:
+        """Those with room when each slot holds `depth` chunks, least loaded first; ties by speed, then by peer id."""
         return sorted(
-            self.active.values(),
+            (state for state in self.active.values() if state.room(depth) > 0),
             key=lambda state: (len(state.outstanding) / state.offer.slots, -state.offer.speed, state.peer),
         )
 

@@ -23,6 +23,7 @@ from protocol.job_events import (
     JobEnded,
     LieCaught,
     Piece,
+    RecallAudit,
     ResultArrived,
     Revoked,
     RunAudit,
@@ -181,6 +182,8 @@ class OneJob:
                 self._returns.append(self._behaviours[peer])
             case RunAudit(piece):
                 self._audits.append(piece)
+            case RecallAudit(chunk):
+                self._audits = [piece for piece in self._audits if piece.chunk != chunk]
             case Settled(piece):
                 self._settled[piece.start] = effect
             case Revoked(piece):

@@ -28,6 +28,7 @@ from protocol.job_events import (
     LieCaught,
     Pay,
     Piece,
+    RecallAudit,
     ResultArrived,
     Revoked,
     RunAudit,
@@ -66,6 +67,10 @@ class World:
     paid: dict[PeerId, list[ChunkId]] = field(default_factory=dict)
     revoked: int = 0
     audits: list[Piece] = field(default_factory=list)
+    audits_done: int = 0
+    audits_wait: int = 0
+    """How many audits gather before the first is run."""
+    recalled: int = 0
     ended: JobEnded | None = None
     nondeterministic: bool = False
 
@@ -91,6 +96,9 @@ class World:
                 self.queues[peer] = [piece for piece in self.queues.get(peer, []) if piece.chunk not in chunks]
             case RunAudit(piece):
                 self.audits.append(piece)
+            case RecallAudit(chunk):
+                self.audits = [piece for piece in self.audits if piece.chunk != chunk]
+                self.recalled += 1
             case Settled(piece):
                 self.settled[piece.chunk] = effect
             case Revoked(piece):
@@ -110,11 +118,13 @@ class World:
     def step(self) -> bool:
         """One worker does one chunk, or an audit is run, or time passes; False when nothing can happen."""
         self.now += 0.01
-        if self.audits:
+        busy = sorted(peer for peer, queue in self.queues.items() if queue and peer not in self.silent)
+        if self.audits and (len(self.audits) > self.audits_wait or not busy):
+            self.audits_wait = 0
+            self.audits_done += 1
             piece = self.audits.pop(0)
             self.tell(AuditDone(piece.chunk, self._key(piece, lie=self.nondeterministic), 0.1))
             return True
-        busy = sorted(peer for peer, queue in self.queues.items() if queue and peer not in self.silent)
         if busy:
             self._work(self.random.choice(busy))
             return True
@@ -190,6 +200,18 @@ def test_a_liar_is_caught_by_a_settling_execution_and_nothing_of_it_remains() ->
     assert all(one.key == right(one.piece) for one in w.settled.values())
     assert "liar" not in w.paid
     assert w.covered() == list(range(100))
+
+
+def test_many_lies_of_one_liar_need_one_execution() -> None:
+    w = world("quorum:2", 100)
+    w.lies = {PeerId("liar"): 1.0}
+    w.audits_wait = 10
+    w.join("a", "b", "liar")
+    w.run()
+    assert w.ended == JobEnded(Ending.DONE, "") and w.covered() == list(range(100))
+    assert w.audits_done == 1 and w.recalled > 3
+    assert [one.peer for one in w.caught] == ["liar"]
+    assert all(one.key == right(one.piece) for one in w.settled.values())
 
 
 def test_audits_catch_a_liar_and_revoke_what_was_trusted() -> None:
