@@ -1,153 +1,136 @@
-"""The `kademlia` package's k-buckets and candidate heap, made pure and exact.
+"""The k-buckets of one peer as three sorted columns: pure, exact, and small enough for ten thousand peers a process.
 
-What differs from the package, and why:
-- time is an argument (its `touch_last_updated` reads a clock);
-- a full bucket gives back the contact to ping (its `add_contact` starts an asyncio task);
-- ranges are `[low, high]` aligned to a bit prefix (its first bucket ends at 2**160, which shifts every
-  later edge, and `get_bucket_for` puts an id that equals an upper edge into the wrong bucket);
-- `find_neighbors` gives the exact closest (the package's stops after the first k that it happens to see);
-- the heap finds a member in constant time and does not take back what was removed from it.
+A bucket is a range of ids: all that agree with our own in so many leading bits and differ in the next (Maymounkov and
+Mazieres 2002). So buckets need no objects of their own: the contacts lie in one list sorted by id, and a bucket is a
+slice of it. Ids, as numbers, and contacts are shared by all tables of a process.
+
+As the paper demands (section 2.4), the `size` contacts nearest to our own id are kept in any case: where fewer are
+nearer, a bucket takes up to twice its size, and then loses the one that is farthest from us.
 """
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import nsmallest
-from itertools import chain
+from collections.abc import Iterator
 
-from kademlia.node import Node, NodeHeap
-from kademlia.routing import KBucket, RoutingTable
-
-from protocol.ids import NODE_ID_BYTES, node_id_of
+from protocol.ids import NODE_ID_BYTES, PeerId, node_number_of
 from protocol.messages.dht import Contact
 
 ID_BITS = NODE_ID_BYTES * 8
 
 
-class TableNode(Node):  # type: ignore[misc]
-    """A contact with its place in the key space and when it was last heard of."""
+class Buckets:
+    """Contacts by id, at most `size` in each bucket. Times are monotonic seconds."""
 
-    id: bytes
-    long_id: int
+    def __init__(self, own: PeerId, size: int) -> None:
+        self.own = node_number_of(own)
+        self.size = size
+        self._ids: list[int] = []
+        self._contacts: list[Contact] = []
+        self._seen_at = array("d")
 
-    def __init__(self, contact: Contact, seen_at: float = 0.0) -> None:
-        super().__init__(node_id_of(contact.peer))
-        self.contact = contact
-        self.seen_at = seen_at
+    def __len__(self) -> int:
+        return len(self._ids)
 
+    def __iter__(self) -> Iterator[Contact]:
+        return iter(self._contacts)
 
-class TimedBucket(KBucket):  # type: ignore[misc]
-    """A k-bucket over an aligned range, with the time at which it was last looked up."""
+    def find(self, peer: PeerId) -> int:
+        """The place of a peer in the columns, or -1."""
+        number = node_number_of(peer)
+        place = bisect_left(self._ids, number)
+        return place if place < len(self._ids) and self._ids[place] == number else -1
 
-    range: tuple[int, int]
+    def contact_at(self, place: int) -> Contact:
+        """The contact at a place that `find` gave."""
+        return self._contacts[place]
 
-    def __init__(self, low: int, high: int, size: int, refreshed_at: float) -> None:
-        super().__init__(low, high, size)
-        self.refreshed_at = refreshed_at
+    def seen_at(self, place: int) -> float:
+        """When the contact at a place was last heard of."""
+        return self._seen_at[place]
 
-    def touch_last_updated(self) -> None:
-        """Nothing: the package's reads a clock; `refreshed_at` takes its place."""
+    def update(self, place: int, contact: Contact, now: float) -> None:
+        """The contact at a place was heard of."""
+        self._contacts[place] = contact
+        self._seen_at[place] = now
 
-    def split(self) -> tuple["TimedBucket", "TimedBucket"]:
-        """The two halves, with the contacts in the order in which they were last seen."""
-        low, high = self.range
-        middle = (low + high) // 2
-        lower = TimedBucket(low, middle, self.ksize, self.refreshed_at)
-        upper = TimedBucket(middle + 1, high, self.ksize, self.refreshed_at)
-        for node in chain(self.nodes.values(), self.replacement_nodes.values()):
-            (lower if node.long_id <= middle else upper).add_node(node)
-        return lower, upper
+    def touch(self, place: int, now: float) -> None:
+        """As `update`, with the same contact."""
+        self._seen_at[place] = now
+
+    def has_room_for(self, number: int, size: int | None = None) -> bool:
+        """Whether a contact of this id, that is not here, would be added, were buckets of this size."""
+        low, high = self.slice_of(self.range_of(number))
+        return high - low < (self.size if size is None else size) or self._is_neighbour(number, low, high)
+
+    def insert(self, contact: Contact, now: float) -> bool:
+        """Add a contact that is not here; False where there is no room for it."""
+        number = node_number_of(contact.peer)
+        if not self.has_room_for(number):
+            return False
+        place = bisect_left(self._ids, number)
+        self._ids.insert(place, number)
+        self._contacts.insert(place, contact)
+        self._seen_at.insert(place, now)
+        low, high = self.slice_of(self.range_of(number))
+        if high - low > 2 * self.size:
+            self.remove(max(range(low, high), key=lambda one: self._ids[one] ^ self.own))
+        return True
+
+    def remove(self, place: int) -> None:
+        """Take the contact at a place out."""
+        del self._ids[place], self._contacts[place], self._seen_at[place]
+
+    def range_of(self, number: int) -> tuple[int, int]:
+        """The lowest id of the bucket of an id, and the number of its free bits; our own id has none of either."""
+        free_bits = max(0, (number ^ self.own).bit_length() - 1)
+        return number >> free_bits << free_bits, free_bits
+
+    def slice_of(self, bucket: tuple[int, int]) -> tuple[int, int]:
+        """The places of the contacts with ids from the lowest one on that differ in the free bits alone."""
+        lowest, free_bits = bucket
+        low = bisect_left(self._ids, lowest)
+        return low, bisect_left(self._ids, lowest + (1 << free_bits), low)
+
+    def oldest(self, number: int) -> int:
+        """The place of the least recently seen contact in the bucket of an id, which must not be empty."""
+        return min(range(*self.slice_of(self.range_of(number))), key=self._seen_at.__getitem__)
+
+    def closest(self, target: int, count: int) -> list[Contact]:
+        """Exactly the closest contacts, closest first."""
+        low, high = self._block_around(target, count)
+        # Ids differ, so distances do, and contacts are never compared.
+        nearest = sorted(zip(map(target.__xor__, self._ids[low:high]), self._contacts[low:high], strict=True))
+        return [contact for _, contact in nearest[:count]]
 
     def depth(self) -> int:
-        """How many leading bits the ids in the range share."""
-        return ID_BITS - (self.range[1] - self.range[0]).bit_length()
+        """How many leading bits the nearest contact shares with our own id; 0 without contacts."""
+        place = bisect_left(self._ids, self.own)
+        neighbours = self._ids[max(0, place - 1) : place + 1]
+        return max((ID_BITS - (number ^ self.own).bit_length() for number in neighbours), default=0)
 
-    def nearest_distance(self, target: int) -> int:
-        """The least distance that an id in the range can have; ranges of a table do not overlap in it."""
-        width = self.range[1] - self.range[0]
-        return (self.range[0] ^ target) & ~width
+    def _is_neighbour(self, number: int, low: int, high: int) -> bool:
+        """Whether an id, whose bucket has these places, is nearer to ours than all but `size` of the others."""
+        free_bits = (number ^ self.own).bit_length() - 1
+        if free_bits < 0:
+            return False
+        first, last = self.slice_of((self.own >> free_bits << free_bits, free_bits))
+        if last - first >= self.size:
+            return False
+        mine = number ^ self.own
+        return last - first + sum(one ^ self.own < mine for one in self._ids[low:high]) < self.size
 
-
-class BucketTable(RoutingTable):  # type: ignore[misc]
-    """The package's routing table with its rule of splitting, without its clock, tasks and inexactness."""
-
-    buckets: list[TimedBucket]
-
-    def __init__(self, own: Node, size: int, now: float) -> None:
-        self._created_at = now
-        super().__init__(None, size, own)
-
-    def flush(self) -> None:
-        """Begin with one bucket over all ids."""
-        self.buckets = [TimedBucket(0, 2**ID_BITS - 1, self.ksize, self._created_at)]
-
-    def get_bucket_for(self, node: Node) -> int:
-        """The index of the one bucket whose range has the id."""
-        return bisect_left(self.buckets, node.long_id, key=lambda bucket: bucket.range[1])
-
-    def add_contact(self, node: TableNode) -> TableNode | None:
-        """Add or refresh; the least recently seen contact of a full bucket, which should be pinged, or None."""
-        while True:
-            index = self.get_bucket_for(node)
-            bucket = self.buckets[index]
-            if bucket.add_node(node):
-                return None
-            if not bucket.has_in_range(self.node) and bucket.depth() % 5 == 0:
-                oldest: TableNode = bucket.head()
-                return oldest
-            self.split_bucket(index)
-
-    def find_neighbors(self, node: Node, k: int | None = None, exclude: Node | None = None) -> list[TableNode]:
-        """The exact k closest, closest first: buckets in the order of their distance until k are found."""
-        wanted = self.ksize if k is None else k
-        found: list[TableNode] = []
-        for bucket in sorted(self.buckets, key=lambda bucket: bucket.nearest_distance(node.long_id)):
-            found += sorted(bucket.get_nodes(), key=node.distance_to)
-            if len(found) >= wanted:
+    def _block_around(self, target: int, count: int) -> tuple[int, int]:
+        """The places of the smallest aligned block of ids around the target that has `count` contacts, or all."""
+        low, high = 0, len(self._ids)
+        free_bits = ID_BITS
+        while high - low > count:
+            free_bits -= 1
+            inner = self._narrowed(target >> free_bits << free_bits, free_bits, low, high)
+            if inner[1] - inner[0] < count:
                 break
-        return found[:wanted]
+            low, high = inner
+        return low, high
 
-    def all_nodes(self) -> Iterator[TableNode]:
-        """Every contact, by bucket."""
-        for bucket in self.buckets:
-            yield from bucket.get_nodes()
-
-
-class CandidateHeap(NodeHeap):  # type: ignore[misc]
-    """The package's heap of the closest candidates; what was once removed is not taken again."""
-
-    contacted: set[bytes]
-
-    def __init__(self, target: Node, size: int) -> None:
-        super().__init__(target, size)
-        self._known: set[bytes] = set()
-        self._visible: list[TableNode] | None = None
-
-    def __contains__(self, node: object) -> bool:
-        return isinstance(node, TableNode) and node.id in self._known
-
-    def __iter__(self) -> Iterator[TableNode]:
-        if self._visible is None:
-            self._visible = [node for _, node in nsmallest(self.maxsize, self.heap)]
-        return iter(self._visible)
-
-    def push(self, nodes: Iterable[TableNode]) -> None:
-        """Add candidates that were never in the heap."""
-        for node in nodes:
-            if node not in self:
-                super().push(node)
-                self._known.add(node.id)
-                self._visible = None
-
-    def remove(self, ids: Sequence[bytes]) -> None:
-        """Take candidates out for good."""
-        super().remove(ids)
-        self._visible = None
-
-    def restore(self, node: TableNode) -> None:
-        """Put a removed candidate back."""
-        self._known.discard(node.id)
-        self.push([node])
-
-    def nearest(self) -> TableNode | None:
-        """The closest candidate in the heap."""
-        return next(iter(self), None)
+    def _narrowed(self, lowest: int, free_bits: int, low: int, high: int) -> tuple[int, int]:
+        inner = bisect_left(self._ids, lowest, low, high)
+        return inner, bisect_left(self._ids, lowest + (1 << free_bits), inner, high)

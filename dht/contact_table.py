@@ -1,4 +1,4 @@
-"""The contacts of one peer: pure, on the package's k-buckets. Time is an argument.
+"""The contacts of one peer: pure, on k-buckets. Time is an argument.
 
 Only peers that serve the DHT may be added: the driver adds one when it has answered a request. A full
 bucket keeps who it has (long-lived contacts live on) and remembers the newcomer as a replacement; the
@@ -6,15 +6,13 @@ least recently seen is given back to be pinged, and a failure lets the replaceme
 is not asked again before its back-off is over, however many others still recommend it.
 """
 
-from collections import OrderedDict
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kademlia.node import Node
-
-from dht.buckets import BucketTable, TableNode, TimedBucket
+from dht.buckets import ID_BITS, Buckets
 from protocol.errors import LocalError
-from protocol.ids import PeerId, node_id_of
+from protocol.ids import PeerId, node_number_of
 from protocol.limits import BUCKET_SIZE
 from protocol.messages.dht import Contact
 
@@ -25,6 +23,11 @@ BACK_OFF_S = 30.0
 BACK_OFF_GROWTH = 4
 FAILURES_MAX = 3
 FAILED_REMEMBERED_MAX = 1024
+REPLACEMENTS_PER_BUCKET_MAX = 5
+WANTED_SHARE = 0.25
+"""A bucket less full than this takes who introduces itself; beyond that it fills with those who answer lookups."""
+BUCKET_FILL_S = 300.0
+"""After so long, a bucket that is still empty is looked into on purpose; until then lookups fill it for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +42,33 @@ class ContactTable:
 
     def __init__(self, own: PeerId, now: float, *, bucket_size: int = BUCKET_SIZE) -> None:
         self._own = own
-        self._table = BucketTable(Node(node_id_of(own)), bucket_size, now)
-        self._failures: OrderedDict[PeerId, _Failure] = OrderedDict()
+        self._buckets = Buckets(own, bucket_size)
+        self._wanted = math.ceil(WANTED_SHARE * bucket_size)
+        self._replacements: dict[tuple[int, int], dict[PeerId, tuple[Contact, float]]] = {}
+        """By bucket: newcomers that found it full, with the time at which they were heard of, the last one last."""
+        self._failures: dict[PeerId, _Failure] = {}
+        self._made_at = now
+        self._refreshed_at: dict[int, float] = {}
+        """By the number of leading bits that a target shared with our id: when it was last looked up."""
 
     def __len__(self) -> int:
-        return sum(len(bucket) for bucket in self._table.buckets)
+        return len(self._buckets)
 
     def __contains__(self, peer: PeerId) -> bool:
-        return self.get(peer) is not None
+        return self._buckets.find(peer) >= 0
 
     def __iter__(self) -> Iterator[Contact]:
-        return (node.contact for node in self._table.all_nodes())
+        return iter(self._buckets)
 
     def get(self, peer: PeerId) -> Contact | None:
         """The contact of a peer that is in a bucket (not one that waits to replace another)."""
-        node = self._node(peer)
-        return node.contact if node else None
+        place = self._buckets.find(peer)
+        return self._buckets.contact_at(place) if place >= 0 else None
+
+    def heard_since(self, peer: PeerId, time: float) -> bool:
+        """Whether a contact in a bucket was heard of at this time or later."""
+        place = self._buckets.find(peer)
+        return place >= 0 and self._buckets.seen_at(place) >= time
 
     def add(self, contact: Contact, now: float) -> Contact | None:
         """Add or refresh a contact that was just heard of.
@@ -65,37 +79,55 @@ class ContactTable:
         if contact.peer == self._own:
             return None
         self._failures.pop(contact.peer, None)
-        oldest = self._table.add_contact(TableNode(self._with_known_addresses(contact), now))
-        if oldest is None or now - oldest.seen_at < PING_FRESH_S:
+        place = self._buckets.find(contact.peer)
+        if place >= 0:
+            known = self._buckets.contact_at(place)
+            self._buckets.update(place, contact if contact.addresses else known, now)
             return None
-        return oldest.contact
+        if self._buckets.insert(contact, now):
+            self._forget_replacement(contact.peer)
+            return None
+        self._keep_replacement(contact, now)
+        oldest = self._buckets.oldest(node_number_of(contact.peer))
+        return None if now - self._buckets.seen_at(oldest) < PING_FRESH_S else self._buckets.contact_at(oldest)
 
     def touch(self, peer: PeerId, now: float) -> None:
         """A contact was heard of; nothing happens when it is not in a bucket."""
-        contact = self.get(peer)
-        if contact is not None:
-            self.add(contact, now)
+        place = self._buckets.find(peer)
+        if place >= 0:
+            self._buckets.touch(place, now)
 
     def has_room_for(self, peer: PeerId) -> bool:
         """Whether `add` would put a new peer straight into a bucket."""
-        own_node, node = self._table.node, Node(node_id_of(peer))
-        bucket = self._bucket(node)
-        return len(bucket) < bucket.ksize or bucket.has_in_range(own_node) or bucket.depth() % 5 != 0
+        return self._buckets.has_room_for(node_number_of(peer))
+
+    def wants(self, peer: PeerId) -> bool:
+        """Whether a peer that says that it serves the DHT is worth a ping: a neighbour, or for a bucket with few."""
+        return self._buckets.has_room_for(node_number_of(peer), self._wanted)
+
+    def radius(self) -> int:
+        """How far the last of the bucketful of peers nearest to an id is, as those near ours tell; 0 if unknown."""
+        own = self._buckets.own
+        nearest = self._buckets.closest(own, self._buckets.size)
+        return node_number_of(nearest[-1].peer) ^ own if len(nearest) == self._buckets.size else 0
 
     def fail(self, peer: PeerId, now: float) -> None:
         """A contact did not answer or broke the protocol: out of its bucket, and not asked again for a while."""
-        contact = self.get(peer)
         before = self._failures.pop(peer, None)
         count = before.count + 1 if before else 1
         retry_at = now + BACK_OFF_S * BACK_OFF_GROWTH ** (count - 1)
-        self._failures[peer] = _Failure(contact or (before.contact if before else None), retry_at, count)
+        self._failures[peer] = _Failure(self._take_out(peer) or (before.contact if before else None), retry_at, count)
         while len(self._failures) > FAILED_REMEMBERED_MAX:
-            self._failures.popitem(last=False)
-        self._table.remove_contact(Node(node_id_of(peer)))
+            del self._failures[next(iter(self._failures))]
 
     def forgive(self, peer: PeerId) -> None:
         """Forget that a peer failed: somebody who should know says that it is there."""
         self._failures.pop(peer, None)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether any peer has failed and is remembered for it."""
+        return bool(self._failures)
 
     def is_backed_off(self, peer: PeerId, now: float) -> bool:
         """Whether a peer failed so recently that it should not be asked."""
@@ -118,38 +150,86 @@ class ContactTable:
 
     def closest(self, target: bytes, count: int) -> list[Contact]:
         """Exactly the closest contacts to an id, closest first."""
-        return [node.contact for node in self._table.find_neighbors(Node(target), count)]
+        return self._buckets.closest(int.from_bytes(target), count)
 
     def stale_ranges(self, now: float) -> list[tuple[int, int]]:
-        """Ranges of ids in which nothing was looked up for `BUCKET_REFRESH_S`, lowest first."""
-        return [bucket.range for bucket in self._table.buckets if now - bucket.refreshed_at >= BUCKET_REFRESH_S]
+        """Ranges of ids to look into, nearest to our id last.
+
+        One in which nothing was looked up for `BUCKET_REFRESH_S`; and, after `BUCKET_FILL_S`, one that is empty and was
+        never looked into, since there may be others to know.
+        """
+        return [self._range(shared) for shared in range(self._buckets.depth() + 1) if self._is_stale(shared, now)]
 
     def mark_refreshed(self, target: bytes, now: float) -> None:
-        """A lookup of this id has ended: its bucket is fresh."""
-        self._bucket(Node(target)).refreshed_at = now
+        """A lookup of this id has ended: its bucket is fresh. One of our own id has found all who are near."""
+        number = int.from_bytes(target)
+        shared = self._shared_bits(number)
+        self._refreshed_at[shared] = now
+        if number == self._buckets.own:
+            for level in range(self._buckets.depth(), -1, -1):
+                free_bits = ID_BITS - level
+                low, high = self._buckets.slice_of((number >> free_bits << free_bits, free_bits))
+                if high - low > self._buckets.size:
+                    break
+                self._refreshed_at[level] = now
 
     def check_invariants(self) -> None:
-        """Raise `LocalError` when the buckets do not tile the id space or hold what they should not."""
-        edge = 0
-        for bucket in self._table.buckets:
-            low, high = bucket.range
-            inside = all(bucket.has_in_range(node) for node in bucket.get_nodes())
-            if low != edge or not inside or len(bucket) > bucket.ksize:
-                raise LocalError(f"the bucket over [{low:x}, {high:x}] is broken")
-            if bucket.replacement_nodes and len(bucket) < bucket.ksize:
-                raise LocalError(f"the bucket over [{low:x}, {high:x}] has room, and contacts that wait for it")
-            edge = high + 1
-        if edge != 2**160 or self._own in self:
-            raise LocalError("the buckets do not cover the id space without our own id")
+        """Raise `LocalError` when the columns are out of order or a bucket holds what it should not."""
+        numbers = [node_number_of(contact.peer) for contact in self]
+        if numbers != sorted(set(numbers)) or node_number_of(self._own) in numbers:
+            raise LocalError("the contacts are out of order, or our own id is among them")
+        for number in numbers:
+            bucket = self._buckets.range_of(number)
+            low, high = self._buckets.slice_of(bucket)
+            if not 0 < high - low <= 2 * self._buckets.size:
+                raise LocalError(f"the bucket from {bucket[0]:x} on has {high - low} contacts")
+        for bucket in self._replacements:
+            low, high = self._buckets.slice_of(bucket)
+            if high - low < self._buckets.size:
+                raise LocalError(f"the bucket from {bucket[0]:x} on has room, and contacts that wait for it")
 
-    def _with_known_addresses(self, contact: Contact) -> Contact:
-        known = None if contact.addresses else self.get(contact.peer)
-        return known or contact
+    def _keep_replacement(self, contact: Contact, now: float) -> None:
+        waiting = self._replacements.setdefault(self._bucket_of(contact.peer), {})
+        waiting.pop(contact.peer, None)
+        waiting[contact.peer] = contact, now
+        if len(waiting) > REPLACEMENTS_PER_BUCKET_MAX:
+            del waiting[next(iter(waiting))]
 
-    def _bucket(self, node: Node) -> TimedBucket:
-        return self._table.buckets[self._table.get_bucket_for(node)]
+    def _forget_replacement(self, peer: PeerId) -> None:
+        waiting = self._replacements.get(self._bucket_of(peer))
+        if waiting is not None:
+            waiting.pop(peer, None)
+            if not waiting:
+                del self._replacements[self._bucket_of(peer)]
 
-    def _node(self, peer: PeerId) -> TableNode | None:
-        node = Node(node_id_of(peer))
-        found: TableNode | None = self._bucket(node)[node.id]
-        return found
+    def _take_out(self, peer: PeerId) -> Contact | None:
+        """The contact that was in a bucket, where the newest replacement now takes its place."""
+        self._forget_replacement(peer)
+        place = self._buckets.find(peer)
+        if place < 0:
+            return None
+        taken = self._buckets.contact_at(place)
+        self._buckets.remove(place)
+        waiting = self._replacements.get(self._bucket_of(peer))
+        if waiting and self._buckets.insert(*next(reversed(waiting.values()))):
+            self._forget_replacement(next(reversed(waiting)))
+        return taken
+
+    def _bucket_of(self, peer: PeerId) -> tuple[int, int]:
+        return self._buckets.range_of(node_number_of(peer))
+
+    def _shared_bits(self, number: int) -> int:
+        return min(ID_BITS - (number ^ self._buckets.own).bit_length(), ID_BITS - 1)
+
+    def _range(self, shared: int) -> tuple[int, int]:
+        """The ids that share exactly so many leading bits with ours."""
+        free_bits = ID_BITS - 1 - shared
+        lowest = (self._buckets.own >> free_bits ^ 1) << free_bits
+        return lowest, lowest + (1 << free_bits) - 1
+
+    def _is_stale(self, shared: int, now: float) -> bool:
+        refreshed_at = self._refreshed_at.get(shared)
+        if refreshed_at is not None:
+            return now - refreshed_at >= BUCKET_REFRESH_S
+        low, high = self._buckets.slice_of((self._range(shared)[0], ID_BITS - 1 - shared))
+        return now - self._made_at >= (BUCKET_REFRESH_S if high > low else BUCKET_FILL_S)

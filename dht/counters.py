@@ -25,7 +25,6 @@ class DhtCounters:
     remote_errors: Counter[str] = field(default_factory=Counter)
     unavailable: int = 0
     lookups: int = 0
-    streams_opened: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
 

@@ -1,7 +1,7 @@
 """The capability directory: who offers what, published and found over the DHT (DESIGN section 5).
 
 A capability is published under a key for each of its names. Where so many peers publish under a key that
-its holders can only keep a sample (`SHARD_SPLIT_RECORDS`), the key splits in two by the next bit of the
+its holders can only keep a sample (`SHARD_SPLIT_RECORDS`), the key splits by the next `SHARD_BITS` bits of the
 publishers' node ids, and so on. A publisher publishes at every level down to its own leaf; a searcher
 begins at the root, whose sample is enough for most, and goes down for as long as it wants more.
 
@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from dht.keys import EVERY_PEER, SHARD_DEPTH_MAX, directory_key, names_of, shard_bits
+from dht.keys import (
+    KNOWN_RUNTIMES,
+    OTHER_PEERS,
+    SHARD_BITS,
+    SHARD_DEPTH_MAX,
+    directory_key,
+    names_of,
+    runtime_name,
+    shard_bits,
+)
 from dht.service import DhtService, Placement
 from protocol.capability import Capability
 from protocol.errors import LocalError
@@ -28,7 +37,8 @@ if TYPE_CHECKING:
 
 SHARD_SPLIT_RECORDS = RECORDS_PER_KEY_MAX
 """A key with more publishers than this is split: its holders no longer keep everybody's record."""
-LOOKUPS_PER_FIND_MAX = 64
+_PARTS = range(1 << SHARD_BITS)
+LOOKUPS_PER_FIND_MAX = 1 + len(_PARTS)
 PEERS_LISTED_MAX = 1024
 REPUBLISH_JITTER = 0.2
 PUBLISH_RETRY_S = 5.0
@@ -87,12 +97,15 @@ class Directory:
         Records are checked, the newest of each peer counts, our own is left out, and the host learns their
         addresses. Of more than `wanted` a random part is given.
         """
-        found = await self._find_under(f"runtime:{runtime}", wanted)
+        found = await self._find_under(runtime_name(runtime), wanted)
         return [capability for capability in found if capability.offers(runtime)]
 
     async def all_peers(self, wanted: int = PEERS_LISTED_MAX) -> list[Capability]:
-        """Like `find`, whatever they offer."""
-        return await self._find_under(EVERY_PEER, wanted)
+        """Like `find`, whatever they offer: as many as wanted of each name that is known, then so many of all."""
+        names = (OTHER_PEERS, *map(runtime_name, KNOWN_RUNTIMES))
+        found = {one.peer: one for name in names for one in await self._find_under(name, wanted)}
+        chosen = self._random.sample(sorted(found), min(wanted, len(found)))
+        return [found[peer] for peer in sorted(chosen)]
 
     def _sign(self, capability: Capability) -> Envelope:
         if capability.peer != self._identity.peer_id:
@@ -109,7 +122,7 @@ class Directory:
         """One placement for each level, from the root to the leaf."""
         bits = shard_bits(envelope.signer)
         placements: list[Placement] = []
-        for depth in range(SHARD_DEPTH_MAX + 1):
+        for depth in range(0, SHARD_DEPTH_MAX + 1, SHARD_BITS):
             placements.append(await self._dht.place(directory_key(name, bits[:depth]), envelope))
             if placements[-1].total_estimate <= SHARD_SPLIT_RECORDS:
                 break
@@ -126,7 +139,7 @@ class Directory:
             envelopes, total = await self._dht.find_records(directory_key(name, prefix), wanted + 1)
             self._merge(found, envelopes)
             if total > SHARD_SPLIT_RECORDS and len(prefix) < SHARD_DEPTH_MAX:
-                shards.extend(self._random.sample([prefix + "0", prefix + "1"], 2))
+                shards.extend(prefix + f"{part:0{SHARD_BITS}b}" for part in self._random.sample(_PARTS, len(_PARTS)))
         chosen = self._random.sample(sorted(found), min(wanted, len(found)))
         return [self._introduced(found[peer]) for peer in sorted(chosen)]
 

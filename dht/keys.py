@@ -12,11 +12,18 @@ from protocol.capability import Capability
 from protocol.ids import NODE_ID_BYTES, PeerId, digest, node_id_of, public_key_of
 
 KEY_DOMAIN = b"parallel-peer/key/1\0"
-EVERY_PEER = "peer"
-"""The name under which every capability is published, whatever it offers."""
-SHARD_DEPTH_MAX = 16
+KNOWN_RUNTIMES = ("python",)
+"""Whoever lists peers asks for these by name."""
+OTHER_PEERS = "peer"
+"""The name under which peers are found that offer none of these runtimes."""
+KEYS_CACHED_MAX = 8192
+SHARD_BITS = 6
+"""How many bits of the publishers' node ids each level of shards takes: few levels, so that publishing costs little."""
+SHARD_DEPTH_MAX = 18
+"""In bits."""
 
 
+@lru_cache(maxsize=KEYS_CACHED_MAX)
 def directory_key(name: str, prefix: str = "") -> bytes:
     """The key of a name, or of the shard of it whose publishers' node ids begin with these bits."""
     shard = b"\0" + prefix.encode() if prefix else b""
@@ -25,7 +32,14 @@ def directory_key(name: str, prefix: str = "") -> bytes:
 
 def names_of(capability: Capability) -> list[str]:
     """The names under which a capability is found, sorted."""
-    return sorted({EVERY_PEER, *(f"runtime:{offer.name}" for offer in capability.runtimes)})
+    runtimes = {offer.name for offer in capability.runtimes}
+    others = () if runtimes.intersection(KNOWN_RUNTIMES) else (OTHER_PEERS,)
+    return sorted({*others, *map(runtime_name, runtimes)})
+
+
+def runtime_name(runtime: str) -> str:
+    """The name under which those who offer a runtime are found."""
+    return f"runtime:{runtime}"
 
 
 def keys_of(capability: Capability) -> list[bytes]:
@@ -46,7 +60,7 @@ def belongs(key: bytes, capability: Capability) -> bool:
 def _possible_keys(capability: Capability) -> Iterator[bytes]:
     names = names_of(capability)
     bits = shard_bits(capability.peer)
-    for depth in range(SHARD_DEPTH_MAX + 1):
+    for depth in range(0, SHARD_DEPTH_MAX + 1, SHARD_BITS):
         for name in names:
             yield directory_key(name, bits[:depth])
 

@@ -11,21 +11,20 @@ gets no closer. A contact that has not answered for `stall_s` leaves the window 
 holds up nobody; its answer is still welcome while the lookup lasts.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kademlia.node import Node
-
-from dht.buckets import CandidateHeap, TableNode
-from dht.keys import distance
 from protocol.errors import LocalError
-from protocol.ids import PeerId, node_id_of
+from protocol.ids import PeerId, node_number_of
 from protocol.limits import BUCKET_SIZE, LOOKUP_CONCURRENCY, LOOKUP_PATHS
 from protocol.messages.dht import Contact
 
 STALL_S = 1.0
 REQUESTS_PER_LOOKUP_MAX = 200
+CANDIDATES_PER_RESULT_MAX = 8
+"""How many candidates a path keeps for each contact that is looked for: spare ones for those that fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class _Asked:
-    node: TableNode
+    contact: Contact
     path: int
     stalls_at: float
     state: State = State.WAITING
@@ -68,13 +67,19 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Path:
-    heap: CandidateHeap
-    waiting: set[bytes] = field(default_factory=set)
+    """One path's candidates: their distances, sorted. `known` has all that it has ever heard of."""
+
+    near: list[int] = field(default_factory=list)
+    known: set[int] = field(default_factory=set)
+    waiting: int = 0
     useless_answers: int = 0
 
 
 class Lookup:
-    """One lookup of `target`, starting from `seeds` (dealt to the paths in turn, closest first)."""
+    """One lookup of `target`, starting from `seeds` (dealt to the paths in turn, closest first).
+
+    A contact is known by its distance to the target in here: ids differ, so distances do.
+    """
 
     def __init__(
         self,
@@ -88,42 +93,44 @@ class Lookup:
         stall_s: float = STALL_S,
         requests_max: int = REQUESTS_PER_LOOKUP_MAX,
     ) -> None:
-        self._target = Node(target)
+        self._target = int.from_bytes(target)
         self._own = own
         self._count = count
         self._window = max(1, concurrency // paths)
         self._stall_s = stall_s
         self._requests_max = requests_max
-        self._asked: dict[bytes, _Asked] = {}
+        self._contacts: dict[int, Contact] = {}
+        self._asked: dict[int, _Asked] = {}
+        self._waiting: dict[int, _Asked] = {}
+        """Those of `_asked` that are waited for, in the order in which they will stall."""
         self._turn = 0
-        self._paths = [_Path(CandidateHeap(self._target, count)) for _ in range(paths)]
-        self._share_contacted()
-        distinct = {node_id_of(contact.peer): contact for contact in seeds}
-        nearest = sorted(distinct.values(), key=lambda contact: distance(target, node_id_of(contact.peer)))
+        self._paths = [_Path() for _ in range(paths)]
+        distinct = {node_number_of(contact.peer) ^ self._target: contact for contact in seeds}
+        nearest = [distinct[distance] for distance in sorted(distinct)]
         for index, path in enumerate(self._paths):
             self._learn(path, nearest[index::paths])
 
     def next(self, now: float) -> Ask | Wait | Finished:
         """What to do now. Asking counts: each `Ask` must be followed by `on_success` or `on_failure`."""
         self._mark_stalled(now)
-        for offset in range(len(self._paths)):
-            index = (self._turn + offset) % len(self._paths)
-            node = self._next_candidate(self._paths[index])
-            if node is not None:
-                self._turn = index + 1
-                return self._ask(index, node, now)
+        if len(self._asked) < self._requests_max:
+            for offset in range(len(self._paths)):
+                index = (self._turn + offset) % len(self._paths)
+                distance = self._next_candidate(self._paths[index])
+                if distance is not None:
+                    self._turn = index + 1
+                    return self._ask(index, distance, now)
         if any(self._must_wait(path) for path in self._paths):
-            return Wait(min(asked.stalls_at for asked in self._asked.values() if asked.state is State.WAITING))
+            return Wait(next(iter(self._waiting.values())).stalls_at)
         return Finished(self.closest())
 
     def on_success(self, peer: PeerId, contacts: Sequence[Contact], now: float) -> None:
         """A contact answered, with these contacts. `now` is not used yet: answers do not age."""
         asked = self._settle(peer, State.ANSWERED)
         path = self._paths[asked.path]
-        before = path.heap.nearest()
+        before = path.near[0] if path.near else None
         self._learn(path, contacts)
-        nearest = path.heap.nearest()
-        closer = nearest is not None and (before is None or self._distance(nearest) < self._distance(before))
+        closer = bool(path.near) and (before is None or path.near[0] < before)
         path.useless_answers = 0 if closer else path.useless_answers + 1
 
     def on_failure(self, peer: PeerId, now: float) -> None:
@@ -133,8 +140,8 @@ class Lookup:
 
     def closest(self) -> tuple[Contact, ...]:
         """The closest contacts that have answered so far, closest first."""
-        nodes = [asked.node for asked in self._asked.values() if asked.state is State.ANSWERED]
-        return tuple(node.contact for node in sorted(nodes, key=self._distance)[: self._count])
+        answered = sorted(distance for distance, asked in self._asked.items() if asked.state is State.ANSWERED)
+        return tuple(self._contacts[distance] for distance in answered[: self._count])
 
     @property
     def requests(self) -> int:
@@ -143,70 +150,82 @@ class Lookup:
 
     def used_by(self, path: int) -> list[Contact]:
         """The contacts that a path asked, in that order."""
-        return [asked.node.contact for asked in self._asked.values() if asked.path == path]
+        return [asked.contact for asked in self._asked.values() if asked.path == path]
 
     def state_of(self, peer: PeerId) -> State | None:
         """What became of a contact, or None when it was not asked."""
-        asked = self._asked.get(node_id_of(peer))
+        asked = self._asked.get(node_number_of(peer) ^ self._target)
         return asked.state if asked else None
 
-    def _distance(self, node: TableNode) -> int:
-        return distance(self._target.id, node.id)
-
-    def _share_contacted(self) -> None:
-        shared: set[bytes] = set()
-        for path in self._paths:
-            path.heap.contacted = shared
-
     def _learn(self, path: _Path, contacts: Sequence[Contact]) -> None:
-        for node in map(TableNode, contacts):
-            asked = self._asked.get(node.id)
-            gone = asked is not None and asked.state in (State.FAILED, State.STALLED)
-            if not gone and node.contact.peer != self._own:
-                path.heap.push([node])
+        target, known = self._target, path.known
+        for contact in contacts:
+            distance = node_number_of(contact.peer) ^ target
+            if distance in known or contact.peer == self._own:
+                continue
+            asked = self._asked.get(distance)
+            if asked is None or asked.state not in (State.FAILED, State.STALLED):
+                self._contacts.setdefault(distance, contact)
+                self._add(path, distance)
 
-    def _next_candidate(self, path: _Path) -> TableNode | None:
+    def _add(self, path: _Path, distance: int) -> None:
+        path.known.add(distance)
+        path.near.insert(bisect_left(path.near, distance), distance)
+        if len(path.near) > CANDIDATES_PER_RESULT_MAX * self._count:
+            path.near.pop()
+
+    def _next_candidate(self, path: _Path) -> int | None:
         window = self._window if path.useless_answers < self._window else self._count
-        if len(path.waiting) >= window or len(self._asked) >= self._requests_max:
-            return None
-        uncontacted: list[TableNode] = path.heap.get_uncontacted()
-        return uncontacted[0] if uncontacted else None
+        return self._unasked(path) if path.waiting < window else None
+
+    def _unasked(self, path: _Path) -> int | None:
+        """The nearest candidate of a path that nobody has asked, among the nearest that it looks for."""
+        for distance in path.near[: self._count]:
+            if distance not in self._asked:
+                return distance
+        return None
 
     def _must_wait(self, path: _Path) -> bool:
-        if path.waiting and len(self._asked) < self._requests_max and path.heap.get_uncontacted():
+        if path.waiting and len(self._asked) < self._requests_max and self._unasked(path) is not None:
             return True
-        asked = (self._asked.get(node.id) for node in path.heap)
-        return any(one is not None and one.state is State.WAITING for one in asked)
+        return any(distance in self._waiting for distance in path.near[: self._count])
 
-    def _ask(self, index: int, node: TableNode, now: float) -> Ask:
-        path = self._paths[index]
-        path.heap.mark_contacted(node)
-        path.waiting.add(node.id)
-        self._asked[node.id] = _Asked(node, index, now + self._stall_s)
-        return Ask(node.contact)
+    def _ask(self, index: int, distance: int, now: float) -> Ask:
+        contact = self._contacts[distance]
+        self._paths[index].waiting += 1
+        self._asked[distance] = self._waiting[distance] = _Asked(contact, index, now + self._stall_s)
+        return Ask(contact)
 
     def _mark_stalled(self, now: float) -> None:
-        stalled = [asked for asked in self._asked.values() if asked.state is State.WAITING and asked.stalls_at <= now]
-        for asked in stalled:
-            self._drop(asked, State.STALLED)
+        while self._waiting:
+            distance, asked = next(iter(self._waiting.items()))
+            if asked.stalls_at > now:
+                break
+            self._drop(distance, asked, State.STALLED)
             self._paths[asked.path].useless_answers += 1
 
     def _settle(self, peer: PeerId, state: State) -> _Asked:
-        asked = self._asked.get(node_id_of(peer))
+        distance = node_number_of(peer) ^ self._target
+        asked = self._asked.get(distance)
         if asked is None or asked.state in (State.ANSWERED, State.FAILED):
             raise LocalError(f"an answer of {peer}, which is {asked.state if asked else 'not asked'}, in a lookup")
         if state is State.FAILED:
-            self._drop(asked, state)
+            self._drop(distance, asked, state)
             return asked
-        path = self._paths[asked.path]
-        path.waiting.discard(asked.node.id)
         if asked.state is State.STALLED:
-            path.heap.restore(asked.node)
+            self._add(self._paths[asked.path], distance)
+        self._no_longer_waiting(distance, asked)
         asked.state = state
         return asked
 
-    def _drop(self, asked: _Asked, state: State) -> None:
+    def _drop(self, distance: int, asked: _Asked, state: State) -> None:
+        self._no_longer_waiting(distance, asked)
         asked.state = state
-        self._paths[asked.path].waiting.discard(asked.node.id)
         for path in self._paths:
-            path.heap.remove([asked.node.id])
+            place = bisect_left(path.near, distance)
+            if place < len(path.near) and path.near[place] == distance:
+                del path.near[place]
+
+    def _no_longer_waiting(self, distance: int, asked: _Asked) -> None:
+        if self._waiting.pop(distance, None) is not None:
+            self._paths[asked.path].waiting -= 1

@@ -6,13 +6,12 @@ the next lookup again.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
 
 from dht.keys import check_peer_ids
-from dht.lookup import REQUESTS_PER_LOOKUP_MAX, Ask, Finished, Lookup, Wait
+from dht.lookup import Ask, Finished, Lookup
 from dht.requester import Requester
 from protocol.errors import RemoteError, Unavailable
 from protocol.ids import PeerId
@@ -37,7 +36,6 @@ class LookupReport:
 
 OnLookup = Callable[[LookupReport], None]
 AskContact = Callable[[Contact], Awaitable[Sequence[Contact]]]
-_Answer = tuple[PeerId, Sequence[Contact] | None]
 
 
 class LookupDriver:
@@ -66,46 +64,93 @@ class LookupDriver:
         """
         async with self._limiter:
             self._requester.counters.lookups += 1
-            started_at, asked = trio.current_time(), 0
+            started_at = trio.current_time()
             lookup = Lookup(target, self._seeds(target), own=self._own)
-            send, receive = trio.open_memory_channel[_Answer](REQUESTS_PER_LOOKUP_MAX)
-            with send, receive:
-                while not is_enough():
-                    step = lookup.next(trio.current_time())
-                    if isinstance(step, Finished):
-                        self._requester.table.mark_refreshed(target, trio.current_time())
-                        break
-                    if isinstance(step, Ask):
-                        asked += 1
-                        self._nursery().start_soon(self._ask_one, step.contact, ask, send.clone())
-                    else:
-                        await self._await_answer(lookup, step, receive)
+            errand = _Errand(lookup, self._requester, self._nursery(), ask, is_enough)
+            await errand.run()
+            if errand.exhausted:
+                self._requester.table.mark_refreshed(target, trio.current_time())
             closest = list(lookup.closest())
             if self._on_lookup is not None:
-                self._on_lookup(LookupReport(target, started_at, trio.current_time(), asked, len(closest)))
+                report = LookupReport(target, started_at, trio.current_time(), lookup.requests, len(closest))
+                self._on_lookup(report)
             return closest
 
     def _seeds(self, target: bytes) -> list[Contact]:
-        nearest = self._requester.table.closest(target, SEEDS_MAX)
-        return [contact for contact in nearest if self._requester.is_usable(contact)]
+        return self._requester.usable(self._requester.table.closest(target, SEEDS_MAX))
 
-    async def _await_answer(self, lookup: Lookup, step: Wait, receive: "trio.MemoryReceiveChannel[_Answer]") -> None:
-        with trio.move_on_at(step.until):
-            peer, contacts = await receive.receive()
-            if contacts is None:
-                lookup.on_failure(peer, trio.current_time())
+
+class _Errand:
+    """One lookup that goes on: each of its tasks asks one contact after another."""
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        requester: Requester,
+        nursery: trio.Nursery,
+        ask: AskContact,
+        is_enough: Callable[[], bool],
+    ) -> None:
+        self.exhausted = False
+        """Whether the lookup ended by itself: there is nobody closer."""
+        self._lookup = lookup
+        self._requester = requester
+        self._nursery = nursery
+        self._ask = ask
+        self._is_enough = is_enough
+        self._ended = False
+        self._end = trio.Event()
+        self._look_again_at = trio.current_time()
+
+    async def run(self) -> None:
+        """Until there is nobody closer to ask, or it is enough."""
+        try:
+            while not self._ended:
+                self._start(self._go_on())
+                with trio.move_on_at(self._look_again_at):
+                    await self._end.wait()
+        finally:
+            self._ended = True
+
+    def _start(self, contact: Contact | None) -> None:
+        if contact is not None:
+            self._nursery.start_soon(self._ask_on, contact)
+
+    async def _ask_on(self, contact: Contact | None) -> None:
+        while contact is not None:
+            await self._ask_one(contact)
+            contact = self._go_on()
+
+    def _go_on(self) -> Contact | None:
+        """Start all requests that are due but the last, whose contact is given back for the caller's own task."""
+        mine: Contact | None = None
+        while not self._ended:
+            step = None if self._is_enough() else self._lookup.next(trio.current_time())
+            if isinstance(step, Ask):
+                self._start(mine)
+                mine = step.contact
+            elif step is None or isinstance(step, Finished):
+                self.exhausted = step is not None
+                self._ended = True
+                self._end.set()
             else:
-                lookup.on_success(peer, contacts, trio.current_time())
+                self._look_again_at = step.until
+                break
+        return mine
 
-    async def _ask_one(self, contact: Contact, ask: AskContact, send: "trio.MemorySendChannel[_Answer]") -> None:
+    async def _ask_one(self, contact: Contact) -> None:
         contacts: Sequence[Contact] | None = None
         try:
-            answered = await ask(contact)
+            answered = await self._ask(contact)
             check_peer_ids([one.peer for one in answered])
-            contacts = [one for one in answered if self._requester.is_usable(one)]
+            contacts = self._requester.usable(answered)
         except RemoteError as error:
             self._requester.blame(contact.peer, error)
         except Unavailable:
             pass  # The requester has taken note.
-        with send, suppress(trio.BrokenResourceError):  # Broken: the lookup has ended without this answer.
-            send.send_nowait((contact.peer, contacts))
+        if self._ended:
+            return
+        if contacts is None:
+            self._lookup.on_failure(contact.peer, trio.current_time())
+        else:
+            self._lookup.on_success(contact.peer, contacts, trio.current_time())

@@ -1,11 +1,9 @@
 """Answering the requests of others: the thin part in front of the contact table and the record store.
 
 What breaks the protocol costs the sender its stream and is reported; what is merely not possible is
-refused with a reason. Limits: streams per peer, streams in all, requests per second and peer, the time
-that a stream may be idle and that an answer may take to be read.
+refused with a reason. A peer may send so many requests a window, and so many peers may.
 """
 
-from collections import Counter
 from collections.abc import Callable
 
 import trio
@@ -14,10 +12,9 @@ from dht.contact_table import ContactTable
 from dht.counters import DhtCounters, OnRemoteError, type_of
 from dht.diversity import origin_of
 from dht.record_store import Kept, LateRecord, RecordStore
-from protocol.channel import MessageChannel
-from protocol.errors import BadFrame, BadRecord, BadSignature, RemoteError, StreamClosed, Unavailable
+from protocol.errors import BadFrame, BadRecord, BadSignature
 from protocol.ids import PeerId
-from protocol.limits import CONTACTS_PER_REPLY_MAX, REQUEST_TIMEOUT_S
+from protocol.limits import CONTACTS_PER_REPLY_MAX
 from protocol.messages.dht import (
     DHT_CODEC,
     Contact,
@@ -32,39 +29,16 @@ from protocol.messages.dht import (
     Store,
     Stored,
 )
-from protocol.network import Stream
+from protocol.network import Caller, TooMany
 
-STREAMS_SERVED_PER_PEER_MAX = 16
-STREAMS_SERVED_MAX = 4096
-STREAM_IDLE_S = 300.0
-REQUESTS_PER_PEER_PER_S_MAX = 200.0
-REQUESTS_PER_PEER_BURST_MAX = 1000.0
-LINGER_S = 1.0
-"""How long a last refusal may take to arrive before the stream is reset under it."""
+WINDOW_S = 5.0
+REQUESTS_PER_PEER_PER_WINDOW_MAX = 1000
+PEERS_PER_WINDOW_MAX = 8192
 REASON_LENGTH_MAX = 256
 
 
-class _Allowance:
-    """A token bucket: how many requests a peer may still send."""
-
-    def __init__(self, now: float) -> None:
-        self._tokens, self._at = REQUESTS_PER_PEER_BURST_MAX, now
-
-    def take(self, now: float) -> bool:
-        refilled = self._tokens + (now - self._at) * REQUESTS_PER_PEER_PER_S_MAX
-        self._tokens, self._at = min(refilled, REQUESTS_PER_PEER_BURST_MAX), now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
-class TooMany(RemoteError):
-    """More streams or requests than one peer may have."""
-
-
 class DhtServer:
-    """Serves one stream per call of `serve_stream`; holds no tasks of its own.
+    """Gives the reply to each request; holds no tasks.
 
     `on_introduced` is told of senders that say that they serve the DHT; it must not block.
     """
@@ -85,108 +59,89 @@ class DhtServer:
         self._wall_clock = wall_clock
         self._on_introduced = on_introduced
         self._on_remote_error = on_remote_error
-        self._streams: Counter[PeerId] = Counter()
-        self._allowances: dict[PeerId, _Allowance] = {}
+        self._window_ends_at = 0.0
+        self._asked: dict[PeerId, int] = {}
+        """Requests of each peer in this window."""
 
-    async def serve_stream(self, stream: Stream) -> None:
-        """Answer requests until the stream ends, idles too long, or breaks the protocol. Raises nothing."""
-        peer = stream.remote_peer
-        self._streams[peer] += 1
-        self._allowances.setdefault(peer, _Allowance(trio.current_time()))
-        try:
-            self._check_streams(peer)
-            await self._answer_all(MessageChannel(stream, DHT_CODEC))
-            await stream.close()
-        except RemoteError as error:
-            self._on_remote_error(peer, error)
-            await stream.reset()
-        except Unavailable:
-            await stream.reset()
-        finally:
-            self._streams[peer] -= 1
-            if not self._streams[peer]:
-                del self._streams[peer], self._allowances[peer]
-
-    def _check_streams(self, peer: PeerId) -> None:
-        if self._streams[peer] > STREAMS_SERVED_PER_PEER_MAX:
-            raise TooMany(f"{peer} opened more than {STREAMS_SERVED_PER_PEER_MAX} DHT streams")
-        if self._streams.total() > STREAMS_SERVED_MAX:
-            raise Unavailable(f"{STREAMS_SERVED_MAX} DHT streams are being served")
-
-    async def _answer_all(self, channel: MessageChannel[DhtMessage]) -> None:
-        while (request := await self._receive(channel)) is not None:
-            self._counters.received[type_of(request)] += 1
-            if not self._allowances[channel.remote_peer].take(trio.current_time()):
-                await self._send(channel, Failed(request_id=request.request_id, reason="too many requests"))
-                await trio.sleep(LINGER_S)
-                raise TooMany(f"{channel.remote_peer} sends over {REQUESTS_PER_PEER_PER_S_MAX:.0f} requests per second")
-            await self._send(channel, self._answer(request, channel.stream))
-
-    async def _receive(self, channel: MessageChannel[DhtMessage]) -> DhtMessage | None:
-        with trio.move_on_after(STREAM_IDLE_S):
-            try:
-                return await channel.receive()
-            except StreamClosed:
-                pass
-        return None
-
-    async def _send(self, channel: MessageChannel[DhtMessage], reply: DhtMessage) -> None:
+    def answer(self, caller: Caller, request: bytes) -> bytes:
+        """The encoded reply; raises `RemoteError`, of which the host tells the service."""
+        message = DHT_CODEC.decode(request)
+        self._counters.received[type_of(message)] += 1
+        if not self._may_ask(caller.peer):
+            refusal = DHT_CODEC.encode(Failed(request_id=message.request_id, reason="too many requests"))
+            per_s = REQUESTS_PER_PEER_PER_WINDOW_MAX / WINDOW_S
+            raise TooMany(f"{caller.peer} sends over {per_s:.0f} requests per second", refusal)
+        reply = self._reply(message, caller)
         self._counters.sent[type_of(reply)] += 1
-        try:
-            with trio.fail_after(REQUEST_TIMEOUT_S):
-                await channel.send(reply)
-        except trio.TooSlowError as error:
-            raise Unavailable(f"{channel.remote_peer} does not read its answers") from error
+        return DHT_CODEC.encode(reply)
 
-    def _answer(self, request: DhtMessage, stream: Stream) -> DhtMessage:
-        self._table.touch(stream.remote_peer, trio.current_time())
+    def forget_old_windows(self) -> None:
+        """Free what a window that is over has counted."""
+        if trio.current_time() >= self._window_ends_at:
+            self._asked = {}
+
+    def _may_ask(self, peer: PeerId) -> bool:
+        now = trio.current_time()
+        if now >= self._window_ends_at:
+            self._asked = {}
+            self._window_ends_at = now + WINDOW_S
+        asked = self._asked.get(peer, 0)
+        if asked >= REQUESTS_PER_PEER_PER_WINDOW_MAX or (not asked and len(self._asked) >= PEERS_PER_WINDOW_MAX):
+            return False
+        self._asked[peer] = asked + 1
+        return True
+
+    def _reply(self, request: DhtMessage, caller: Caller) -> DhtMessage:
+        self._table.touch(caller.peer, trio.current_time())
         match request:
-            case Ping():
-                self._introduce(request.sender, stream)
-                return Pong(request_id=request.request_id)
             case FindNode():
-                self._introduce(request.sender, stream)
-                return Nodes(request_id=request.request_id, contacts=self._closest(request.target, stream))
+                self._introduce(request.sender, caller)
+                return Nodes(request_id=request.request_id, contacts=self._closest(request.target, caller))
             case Store():
-                kept = self._keep(request, stream)
-                reason, total = kept.reason[:REASON_LENGTH_MAX], kept.total_estimate
+                kept = self._keep(request, caller)
                 return Stored(
-                    request_id=request.request_id, accepted=kept.accepted, reason=reason, total_estimate=total
+                    request_id=request.request_id,
+                    accepted=kept.accepted,
+                    reason=kept.reason[:REASON_LENGTH_MAX],
+                    total_estimate=kept.total_estimate,
+                    contacts=self._closest(request.key, caller) if request.looking else (),
                 )
             case FindRecords():
-                self._introduce(request.sender, stream)
-                return self._find_records(request, stream)
-        raise BadFrame(f"{stream.remote_peer} sent {type_of(request)!r} as a request")
+                self._introduce(request.sender, caller)
+                return self._find_records(request, caller)
+            case Ping():
+                self._introduce(request.sender, caller)
+                return Pong(request_id=request.request_id)
+        raise BadFrame(f"{caller.peer} sent {type_of(request)!r} as a request")
 
-    def _find_records(self, request: FindRecords, stream: Stream) -> Records:
+    def _find_records(self, request: FindRecords, caller: Caller) -> Records:
         now_unix_s = self._wall_clock()
         return Records(
             request_id=request.request_id,
             records=tuple(self._records.sample(request.key, now_unix_s)),
             total_estimate=self._records.total_estimate(request.key, now_unix_s),
-            contacts=self._closest(request.key, stream),
+            contacts=self._closest(request.key, caller),
         )
 
-    def _keep(self, request: Store, stream: Stream) -> Kept:
+    def _keep(self, request: Store, caller: Caller) -> Kept:
         now_unix_s = self._wall_clock()
-        origin = origin_of(stream.remote_address)
+        origin = origin_of(caller.address)
         try:
             return self._records.add(request.key, request.record, now_unix_s, origin)
         except LateRecord as error:
             reason = str(error)
         except (BadRecord, BadSignature, BadFrame) as error:
-            self._on_remote_error(stream.remote_peer, error)
+            self._on_remote_error(caller.peer, error)
             reason = str(error)
         return Kept(accepted=False, reason=reason, total_estimate=self._records.total_estimate(request.key, now_unix_s))
 
-    def _closest(self, target: bytes, stream: Stream) -> tuple[Contact, ...]:
+    def _closest(self, target: bytes, caller: Caller) -> tuple[Contact, ...]:
         contacts = self._table.closest(target, CONTACTS_PER_REPLY_MAX + 1)
-        others = (contact for contact in contacts if contact.peer != stream.remote_peer)
-        return tuple(others)[:CONTACTS_PER_REPLY_MAX]
+        return tuple([contact for contact in contacts if contact.peer != caller.peer][:CONTACTS_PER_REPLY_MAX])
 
-    def _introduce(self, sender: Contact | None, stream: Stream) -> None:
+    def _introduce(self, sender: Contact | None, caller: Caller) -> None:
         if sender is None:
             return
-        if sender.peer != stream.remote_peer:
-            raise BadFrame(f"{stream.remote_peer} introduces itself as {sender.peer}")
+        if sender.peer != caller.peer:
+            raise BadFrame(f"{caller.peer} introduces itself as {sender.peer}")
         self._on_introduced(sender)

@@ -3,7 +3,6 @@
 Decisions are in the contact table, the record store, the lookup and the search; here are the tasks.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -16,24 +15,24 @@ from dht.counters import DhtCounters, OnRemoteError
 from dht.keys import distance
 from dht.lookup_driver import LookupDriver, OnLookup
 from dht.record_store import RecordStore
-from dht.requester import Requester
+from dht.requester import Prepared, Requester
 from dht.search import RecordSearch, agreed_estimate
 from dht.server import DhtServer
 from protocol.errors import LocalError, RemoteError, Unavailable
-from protocol.ids import NODE_ID_BYTES, PeerId, node_id_of
+from protocol.ids import NODE_ID_BYTES, PeerId, node_id_of, node_number_of
 from protocol.limits import BUCKET_SIZE, LOOKUP_CONCURRENCY, RECORDS_PER_KEY_MAX
 from protocol.messages.dht import Contact, FindNode, FindRecords, Nodes, Records, Store, Stored
-from protocol.network import DHT_PROTOCOL, Host, Stream
+from protocol.network import DHT_PROTOCOL, Caller, Host
 from protocol.signing import Envelope, Identity
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
-PINGS_CONCURRENT_MAX = 8
 MAINTENANCE_INTERVAL_S = 30.0
-MAINTENANCE_FIRST_S = 2.0
-MAINTENANCE_GROWTH = 4
-"""The first passes come soon and look for ourselves: peers that join together do not know one another yet."""
+MAINTENANCE_FIRST_S = 5.0
+"""The first pass comes soon and looks for ourselves: peers that join together do not know one another yet."""
+CONTACTS_WELL_JOINED = 2 * BUCKET_SIZE
+"""With so many contacts there were others before us, and newcomers nearby have introduced themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,12 @@ class DhtService:
         self.on_remote_error = on_remote_error
         self._random = random
         self._wall_clock = wall_clock
-        self._table = ContactTable(self.peer_id, -math.inf)
+        self._table = ContactTable(self.peer_id, trio.current_time())
         self._records = RecordStore(self.peer_id, random)
-        self._requester = Requester(host, self._table, self.counters, self._introduction, self._tell_remote_error)
+        self._introduced_as: Contact | None = None
+        self._requester = Requester(
+            host, self._table, self.counters, self._introduction, self._tell_remote_error, lambda: self._nursery
+        )
         self._lookups = LookupDriver(self.peer_id, self._requester, self._running, on_lookup)
         self._server = DhtServer(
             self._table,
@@ -121,15 +123,22 @@ class DhtService:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for _ in range(PINGS_CONCURRENT_MAX):
-                    nursery.start_soon(self._requester.ping_waiting)
-                nursery.start_soon(self._maintain)
                 if self.serving:
-                    self.host.serve(DHT_PROTOCOL, self._serve_stream)
+                    self.host.answer(DHT_PROTOCOL, self)
                 task_status.started()
+                await self._maintain()
         finally:
             self._nursery = None
-            await self._requester.close()
+
+    def answer(self, caller: Caller, request: bytes) -> bytes:
+        """See `protocol.network.Answerer`."""
+        if self._nursery is None:
+            raise Unavailable("the DHT of this peer has ended")
+        return self._server.answer(caller, request)
+
+    def on_breach(self, peer: PeerId, error: RemoteError) -> None:
+        """See `protocol.network.Answerer`."""
+        self._requester.blame(peer, error)
 
     async def bootstrap(self, contacts: Sequence[Contact]) -> int:
         """Join through these contacts; how many were reached. `bootstrap_report` has a line for each.
@@ -151,8 +160,10 @@ class DhtService:
     async def find_closest(self, target: bytes) -> list[Contact]:
         """The `BUCKET_SIZE` peers closest to an id, closest first, each of which has just answered."""
 
+        request = self._requester.prepare(FindNode(request_id=0, target=target), Nodes)
+
         async def ask(contact: Contact) -> Sequence[Contact]:
-            return (await self._requester.request(contact, FindNode(request_id=0, target=target), Nodes)).contacts
+            return (await self._requester.request(contact, request)).contacts
 
         return await self._lookups.look_up(target, ask)
 
@@ -165,19 +176,35 @@ class DhtService:
         return (await self.place(key, envelope)).copies
 
     async def place(self, key: bytes, envelope: Envelope) -> Placement:
-        """Like `store`, with the reasons of those who refused and the estimate of the key's total."""
-        holders = await self.find_closest(key)
-        replies: list[Stored] = []
-        if self._is_holder(key, holders):
-            replies.append(self._store_here(key, envelope))
+        """Like `store`, with the reasons of those who refused and the estimate of the key's total.
+
+        Whoever is near enough to the key to be a holder, as far as the density of peers tells, is asked to store at
+        once instead of being found first (after "optimistic provide" of IPFS, Trautwein et al.).
+        """
+        replies: dict[PeerId, Stored] = {}
+        radius, target = self._table.radius(), int.from_bytes(key)
+        find = self._requester.prepare(FindNode(request_id=0, target=key), Nodes)
+        find_and_store = self._requester.prepare(Store(request_id=0, key=key, record=envelope, looking=True), Stored)
+
+        async def ask(contact: Contact) -> Sequence[Contact]:
+            if node_number_of(contact.peer) ^ target > radius:
+                return (await self._requester.request(contact, find)).contacts
+            reply = replies[contact.peer] = await self._requester.request(contact, find_and_store)
+            return reply.contacts
+
+        holders = await self._lookups.look_up(key, ask)
+        store = self._requester.prepare(Store(request_id=0, key=key, record=envelope), Stored)
         async with trio.open_nursery() as nursery:
             for contact in holders:
-                nursery.start_soon(self._store_one, contact, Store(request_id=0, key=key, record=envelope), replies)
-        reasons = sorted(reply.reason for reply in replies if not reply.accepted)
+                if contact.peer not in replies:
+                    nursery.start_soon(self._store_one, contact, store, replies)
+        if self._is_holder(key, holders):
+            replies[self.peer_id] = self._store_here(key, envelope)
+        reasons = sorted(reply.reason for reply in replies.values() if not reply.accepted)
         return Placement(
-            copies=sum(reply.accepted for reply in replies),
+            copies=sum(reply.accepted for reply in replies.values()),
             refusals={reason: reasons.count(reason) for reason in reasons},
-            total_estimate=agreed_estimate([reply.total_estimate for reply in replies]),
+            total_estimate=agreed_estimate([reply.total_estimate for reply in replies.values()]),
         )
 
     async def find_records(self, key: bytes, wanted: int) -> tuple[list[Envelope], int]:
@@ -187,8 +214,10 @@ class DhtService:
         held_here = self._records.sample(key, now_unix_s, RECORDS_PER_KEY_MAX)
         search.add(held_here, self._records.total_estimate(key, now_unix_s), now_unix_s)
 
+        request = self._requester.prepare(FindRecords(request_id=0, key=key), Records)
+
         async def ask(contact: Contact) -> Sequence[Contact]:
-            reply = await self._requester.request(contact, FindRecords(request_id=0, key=key), Records)
+            reply = await self._requester.request(contact, request)
             search.add(reply.records, reply.total_estimate, self._wall_clock())
             return reply.contacts
 
@@ -200,13 +229,12 @@ class DhtService:
     ) -> None:
         async with limiter:
             self._table.forgive(contact.peer)
-            self.host.add_addresses(contact.peer, contact.addresses)
             reason = await self._requester.ping(contact)
             lines[contact.peer] = BootstrapLine(contact, reached=not reason, reason=reason)
 
-    async def _store_one(self, contact: Contact, message: Store, replies: list[Stored]) -> None:
+    async def _store_one(self, contact: Contact, store: Prepared[Stored], replies: dict[PeerId, Stored]) -> None:
         try:
-            replies.append(await self._requester.request(contact, message, Stored))
+            replies[contact.peer] = await self._requester.request(contact, store)
         except RemoteError as error:
             self._requester.blame(contact.peer, error)
         except Unavailable:
@@ -225,38 +253,36 @@ class DhtService:
             return self.serving
         return distance(key, node_id_of(self.peer_id)) < distance(key, node_id_of(others[-1].peer))
 
-    async def _serve_stream(self, stream: Stream) -> None:
-        if self._nursery is None:
-            await stream.reset()
-        else:
-            await self._server.serve_stream(stream)
-
     def _introduction(self) -> Contact | None:
-        addresses = tuple(self.host.addresses())
-        return Contact(peer=self.peer_id, addresses=addresses) if self.serving and addresses else None
+        addresses = tuple(self.host.addresses()) if self.serving else ()
+        if not addresses:
+            return None
+        if self._introduced_as is None or self._introduced_as.addresses != addresses:
+            self._introduced_as = Contact(peer=self.peer_id, addresses=addresses)
+        return self._introduced_as
 
     def _tell_remote_error(self, peer: PeerId, error: RemoteError) -> None:
         if self.on_remote_error is not None:
             self.on_remote_error(peer, error)
 
     async def _maintain(self) -> None:
-        interval_s = MAINTENANCE_FIRST_S
+        interval_s, joining = MAINTENANCE_FIRST_S, True
         while True:
             await trio.sleep(interval_s * self._random.uniform(0.8, 1.2))
-            joining = interval_s < MAINTENANCE_INTERVAL_S
-            interval_s = min(MAINTENANCE_GROWTH * interval_s, MAINTENANCE_INTERVAL_S)
             self._records.expire(self._wall_clock())
+            self._server.forget_old_windows()
             for contact in self._table.retries_due(trio.current_time()):
                 self._requester.ping_soon(contact)
-            if self.contact_count:
-                await self._refresh(joining)
-            elif self._bootstrap_contacts:
+            if not self.contact_count:
                 await self.bootstrap(self._bootstrap_contacts)
+            elif joining and self.contact_count < CONTACTS_WELL_JOINED:
+                await self.find_closest(node_id_of(self.peer_id))
+            else:
+                await self._refresh()
+            interval_s, joining = MAINTENANCE_INTERVAL_S, False
 
-    async def _refresh(self, joining: bool) -> None:
-        """Look for ourselves while joining, and for somebody in a stale bucket."""
-        if joining:
-            await self.find_closest(node_id_of(self.peer_id))
+    async def _refresh(self) -> None:
+        """Look for somebody in a stale bucket."""
         stale = self._table.stale_ranges(trio.current_time())
         if stale:
             low, high = self._random.choice(stale)

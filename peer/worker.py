@@ -77,9 +77,9 @@ class Worker:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._tick_on_time)
                 self._seam.host.serve(JOB_PROTOCOL, self._accept)
                 task_status.started()
+                await self._tick_on_time()
         finally:
             self._nursery = None
 

@@ -1,5 +1,6 @@
 """The capability record: what a peer offers, signed by it, expiring (DESIGN sections 1 and 5)."""
 
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -11,6 +12,8 @@ from protocol.messages.base import Addresses, Count, NonNegative, Part, PeerIdFi
 from protocol.signing import Envelope, SignedBody, open_envelope
 
 RUNTIMES_PER_PEER_MAX = 16
+RECORDS_CACHED_MAX = 4096
+"""Records whose signature was found right are remembered: 64 MiB at most, and a hundredth of that as they are."""
 
 
 class RuntimeOffer(Part, frozen=True, kw_only=True):
@@ -50,11 +53,20 @@ def open_capability(envelope: Envelope, now_unix_s: float, peer: PeerId | None =
     """
     if len(envelope.body) > RECORD_SIZE_BYTES_MAX:
         raise BadRecord(f"a record of {len(envelope.body)} bytes; at most {RECORD_SIZE_BYTES_MAX} are allowed")
-    record = open_envelope(envelope, Capability, peer)
-    if record.peer != envelope.signer:
-        raise BadSignature(f"a record about {record.peer} signed by {envelope.signer}")
+    if peer is not None and envelope.signer != peer:
+        raise BadSignature(f"a record signed by {envelope.signer}, expected {peer}")
+    record = _verified(envelope)
     if record.expires_at_unix_s <= now_unix_s:
         raise BadRecord(f"the record of {record.peer} expired {now_unix_s - record.expires_at_unix_s:.0f} s ago")
     if record.expires_at_unix_s > now_unix_s + RECORD_LIFETIME_S + RECORD_CLOCK_SKEW_S:
         raise BadRecord(f"the record of {record.peer} claims to live longer than {RECORD_LIFETIME_S:.0f} s")
+    return record
+
+
+@lru_cache(maxsize=RECORDS_CACHED_MAX)
+def _verified(envelope: Envelope) -> Capability:
+    """What does not change with time; the same record comes from each of its holders."""
+    record = open_envelope(envelope, Capability)
+    if record.peer != envelope.signer:
+        raise BadSignature(f"a record about {record.peer} signed by {envelope.signer}")
     return record

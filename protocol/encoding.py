@@ -41,6 +41,14 @@ def decode(data: bytes, tag_hook: Callable[..., object] = _refuse) -> object:
 
     `tag_hook(tag, immutable)` turns a tag that cbor2 does not know into a value; by default it is refused.
     """
+    value = decode_to_convert(data, tag_hook)
+    if _ODD_SIMPLE_VALUES.search(data):
+        _refuse_simple_values(value)
+    return value
+
+
+def decode_to_convert(data: bytes, tag_hook: Callable[..., object] = _refuse) -> object:
+    """As `decode`, for values that are then converted to a type: odd simple values are left for that to refuse."""
     decoder = cbor2.CBORDecoder(
         io.BytesIO(data),
         tag_hook=tag_hook,
@@ -55,8 +63,6 @@ def decode(data: bytes, tag_hook: Callable[..., object] = _refuse) -> object:
     except (cbor2.CBORError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise BadFrame(f"not valid CBOR: {str(error)[:200]}") from error
     _refuse_trailing_bytes(decoder)
-    if _ODD_SIMPLE_VALUES.search(data):
-        _refuse_simple_values(value)
     return cast(object, value)
 
 

@@ -6,6 +6,7 @@ signature is checked without any key directory.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import NewType
 
 import base58
@@ -22,6 +23,8 @@ NodeId = NewType("NodeId", bytes)
 NODE_ID_BYTES = 20
 DIGEST_BYTES = 32
 RANDOM_ID_BITS = 128
+NODE_IDS_CACHED_MAX = 1 << 17
+"""Ids whose place in the key space is remembered: peers hear of the same contacts again and again."""
 
 # multihash identity (0x00), length 36, protobuf: KeyType=Ed25519 (1), Data length 32.
 _ED25519_PREFIX = bytes.fromhex("002408011220")
@@ -52,9 +55,16 @@ def public_key_of(peer_id: PeerId) -> bytes:
     return key
 
 
+@lru_cache(maxsize=NODE_IDS_CACHED_MAX)
 def node_id_of(peer_id: PeerId) -> NodeId:
     """The Kademlia id: the first 160 bits of SHA-256, so that nobody chooses it without making a key."""
     return NodeId(digest(peer_id.encode())[:NODE_ID_BYTES])
+
+
+@lru_cache(maxsize=NODE_IDS_CACHED_MAX)
+def node_number_of(peer_id: PeerId) -> int:
+    """The Kademlia id as a number, for XOR distances."""
+    return int.from_bytes(node_id_of(peer_id))
 
 
 def short(peer_id: str) -> str:

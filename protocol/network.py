@@ -5,9 +5,13 @@ Implementations: libp2p over TCP (`peer/libp2p_host.py`) and in memory (`simulat
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
+from protocol.errors import RemoteError
 from protocol.ids import PeerId
+
+ReplyT = TypeVar("ReplyT")
 
 DHT_PROTOCOL = "/parallel-peer/dht/1"
 JOB_PROTOCOL = "/parallel-peer/job/1"
@@ -45,6 +49,32 @@ class Stream(Protocol):
 StreamHandler = Callable[[Stream], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: the peer id that the handshake proved, and the multiaddr seen on its side."""
+
+    peer: PeerId
+    address: str | None
+
+
+class TooMany(RemoteError):
+    """More streams or requests than one peer may have. It is sent `reply`, if there is one, and then cut off."""
+
+    def __init__(self, message: str, reply: bytes = b"") -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+class Answerer(Protocol):
+    """Answers the requests of others."""
+
+    def answer(self, caller: Caller, request: bytes) -> bytes:
+        """The reply, at once. Raises a `RemoteError` for what breaks the protocol, `Unavailable` when not serving."""
+
+    def on_breach(self, peer: PeerId, error: RemoteError) -> None:
+        """A peer broke the protocol, in its request or before one could be read."""
+
+
 class Host(Protocol):
     """This peer on the network. Made and ended by an `async with` of its implementation."""
 
@@ -64,6 +94,24 @@ class Host(Protocol):
         Raises `Unavailable` within `DIAL_TIMEOUT_S` when the peer cannot be reached or does not
         serve the protocol, `RemoteError` when somebody else answers at its addresses.
         """
+
+    async def request(
+        self,
+        peer: PeerId,
+        protocol: str,
+        payload: bytes,
+        read: Callable[[bytes], ReplyT],
+        addresses: Sequence[str] = (),
+    ) -> ReplyT:
+        """Send one request and give what `read` makes of its reply; `addresses` are remembered as by `add_addresses`.
+
+        Payloads have at most `FRAME_SIZE_BYTES_MAX`. Raises `Unavailable` when the peer is not reached within
+        `DIAL_TIMEOUT_S` or does not answer within `REQUEST_TIMEOUT_S`, `RemoteError` for a reply that breaks the
+        framing, and what `read` raises. Cancelling forgets the request; the other side may have had it.
+        """
+
+    def answer(self, protocol: str, answerer: Answerer) -> None:
+        """Answer the requests that others send with this protocol. A breach cuts the sender off and is told."""
 
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         """Call `handler` in a task of its own for each stream that others open with this protocol.

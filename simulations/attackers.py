@@ -13,9 +13,8 @@ import trio
 from dht.keys import directory_key, distance
 from peer.core import Part, PeerCore
 from protocol.capability import Capability, RuntimeOffer
-from protocol.channel import MessageChannel
-from protocol.errors import ParallelPeerError
-from protocol.ids import node_id_of
+from protocol.errors import RemoteError
+from protocol.ids import PeerId, node_id_of
 from protocol.limits import CONTACTS_PER_REPLY_MAX, RECORD_LIFETIME_S
 from protocol.messages.dht import (
     DHT_CODEC,
@@ -31,7 +30,7 @@ from protocol.messages.dht import (
     Store,
     Stored,
 )
-from protocol.network import DHT_PROTOCOL, Stream
+from protocol.network import DHT_PROTOCOL, Caller
 from protocol.signing import Identity
 from simulations.scenario import Scenario
 
@@ -104,18 +103,17 @@ class SybilRing:
         """Serve the DHT in this way from now on."""
         host = core.seam.host
         self._members[host.peer_id] = Contact(peer=host.peer_id, addresses=tuple(host.addresses()))
-        host.serve(DHT_PROTOCOL, self._serve)
+        host.answer(DHT_PROTOCOL, self)
         await trio.lowlevel.checkpoint()
 
-    async def _serve(self, stream: Stream) -> None:
-        channel = MessageChannel(stream, DHT_CODEC)
-        try:
-            while True:
-                await channel.send(self._answer(await channel.receive()))
-        except ParallelPeerError:
-            await stream.reset()
+    def answer(self, caller: Caller, request: bytes) -> bytes:
+        """See `protocol.network.Answerer`."""
+        return DHT_CODEC.encode(self._reply(DHT_CODEC.decode(request)))
 
-    def _answer(self, request: DhtMessage) -> DhtMessage:
+    def on_breach(self, peer: PeerId, error: RemoteError) -> None:
+        """Nobody is blamed."""
+
+    def _reply(self, request: DhtMessage) -> DhtMessage:
         number = request.request_id
         match request:
             case Ping():

@@ -6,22 +6,25 @@ handler and one courier. Links can be cut and healed, hosts killed. Latency is t
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import trio
 
+from peer.stream_requests import RequestPool, RequestServer
 from protocol.errors import LocalError, ParallelPeerError, RemoteError, Unavailable
 from protocol.ids import PeerId
 from protocol.limits import ADDRESSES_PER_PEER_MAX, DIAL_TIMEOUT_S, STREAMS_PER_PEER_MAX
-from protocol.network import StreamHandler
+from protocol.network import Answerer, StreamHandler
 from protocol.signing import Identity
 from simulations.memory_stream import Courier, MemoryStream, Pipe, stream_pair
 
 _HOSTS_MAX = 1 << 24
+
+ReplyT = TypeVar("ReplyT")
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +53,9 @@ class MemoryNetwork:
     Subclasses say more about links: `delay_s`, `carry` and `is_cut`.
     """
 
-    def __init__(self, nursery: trio.Nursery, latency_s: float = 0.0) -> None:
+    def __init__(self, nursery: trio.Nursery, latency_s: float = 0.0, tick_s: float = 0.0) -> None:
         self.nursery = nursery
-        self.courier = Courier()
+        self.courier = Courier(tick_s)
         self._latency_s = latency_s
         self._hosts: dict[str, MemoryHost] = {}
         self._cut: set[frozenset[PeerId]] = set()
@@ -62,9 +65,13 @@ class MemoryNetwork:
     def host(self, identity: Identity, *, reachable: bool = True) -> "MemoryHost":
         """A new host; one that is not `reachable` can dial others but cannot be dialled."""
         self._hosts_made += 1
-        host = MemoryHost(self, identity, _address(self._hosts_made), reachable=reachable)
+        host = self.make_host(identity, _address(self._hosts_made), reachable=reachable)
         self._hosts[host.own_address] = host
         return host
+
+    def make_host(self, identity: Identity, address: str, *, reachable: bool) -> "MemoryHost":
+        """A host of the kind that this network has."""
+        return MemoryHost(self, identity, address, reachable=reachable)
 
     def cut(self, one: "MemoryHost", other: "MemoryHost") -> None:
         """Nothing passes between the two until `heal`; what is on its way is lost and their streams break."""
@@ -85,7 +92,7 @@ class MemoryNetwork:
 
     def is_cut(self, one: PeerId, other: PeerId) -> bool:
         """Whether nothing passes between the two."""
-        return frozenset((one, other)) in self._cut
+        return bool(self._cut) and frozenset((one, other)) in self._cut
 
     def answering(self, address: str) -> "MemoryHost | None":
         """The host that listens at an address."""
@@ -115,8 +122,9 @@ class MemoryHost:
         self._handlers: dict[str, StreamHandler] = {}
         self._book: dict[PeerId, dict[str, None]] = {}
         self._links: dict[PeerId, tuple[MemoryHost, _Link]] = {}
+        self._pools: dict[str, RequestPool] = {}
         self._handler_scopes: set[trio.CancelScope] = set()
-        self._ended = False
+        self.ended = False
 
     def __repr__(self) -> str:
         return f"<MemoryHost {self.peer_id}>"
@@ -134,12 +142,36 @@ class MemoryHost:
 
     def addresses(self) -> Sequence[str]:
         """Our one address, or none when others cannot dial us."""
-        return [self.own_address] if self.reachable and not self._ended else []
+        return [self.own_address] if self.reachable and not self.ended else []
 
     def add_addresses(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """See `protocol.network.Host`."""
         newest = dict.fromkeys([*addresses, *self._book.get(peer, ())])
         self._book[peer] = dict.fromkeys(list(newest)[:ADDRESSES_PER_PEER_MAX])
+
+    async def request(
+        self,
+        peer: PeerId,
+        protocol: str,
+        payload: bytes,
+        read: Callable[[bytes], ReplyT],
+        addresses: Sequence[str] = (),
+    ) -> ReplyT:
+        """See `protocol.network.Host`."""
+        if addresses:
+            self.add_addresses(peer, addresses)
+        return await self.pool_of(protocol).request(peer, payload, read)
+
+    def answer(self, protocol: str, answerer: Answerer) -> None:
+        """See `protocol.network.Host`."""
+        self.serve(protocol, RequestServer(answerer).serve_stream)
+
+    def pool_of(self, protocol: str) -> RequestPool:
+        """Our streams for the requests of a protocol."""
+        pool = self._pools.get(protocol)
+        if pool is None:
+            pool = self._pools[protocol] = RequestPool(partial(self.open_stream, protocol=protocol))
+        return pool
 
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         """See `protocol.network.Host`."""
@@ -195,7 +227,7 @@ class MemoryHost:
 
     def end(self, why: str) -> None:
         """Handlers stop, connections break, nobody answers here any more. Idempotent."""
-        self._ended = True
+        self.ended = True
         self._network.remove(self)
         for _, (other, _link) in sorted(self._links.items()):
             self.unlink(other, why, lose=False)
@@ -203,28 +235,37 @@ class MemoryHost:
             scope.cancel()
 
     async def _connect(self, peer: PeerId) -> "MemoryHost":
-        if self._ended:
+        if self.ended:
             raise Unavailable("this host is closed")
+        if peer not in self._links and (guest := self.guest(peer)) is not None:
+            self._link(guest)
         if peer in self._links:
             await trio.lowlevel.checkpoint()
             return self._links[peer][0]
         gives_up_at = trio.current_time() + DIAL_TIMEOUT_S
         await trio.sleep(min(2 * self._network.delay_s(self.peer_id, peer), DIAL_TIMEOUT_S))
-        other = self._find(peer)
+        other = self.find(peer)
         if other is None:
             await trio.sleep_until(gives_up_at)
             raise Unavailable(f"cannot reach {peer}: no answer within {DIAL_TIMEOUT_S} s")
-        if self._ended:
+        if self.ended:
             raise Unavailable("this host is closed")
-        if peer not in self._links:
-            link = _Link()
-            self._links[peer] = other, link
-            other._links[self.peer_id] = self, link
+        self._link(other)
         return other
 
-    def _find(self, peer: PeerId) -> "MemoryHost | None":
+    def guest(self, peer: PeerId) -> "MemoryHost | None":
+        """A host that has connected to us in another way than by a stream."""
+        return None
+
+    def _link(self, other: "MemoryHost") -> None:
+        if other.peer_id not in self._links:
+            link = _Link()
+            self._links[other.peer_id] = other, link
+            other._links[self.peer_id] = self, link
+
+    def find(self, peer: PeerId, addresses: Sequence[str] = ()) -> "MemoryHost | None":
         """The host of `peer`, or None where packets vanish; raises when somebody else or nobody answers."""
-        known = [self._network.answering(address) for address in self._book.get(peer, ())]
+        known = [self._network.answering(address) for address in addresses or self._book.get(peer, ())]
         answering = [host for host in known if host is not None]
         for host in answering:
             if host.peer_id == peer:
@@ -251,12 +292,14 @@ class MemoryHost:
 
 
 @asynccontextmanager
-async def open_memory_network(*, latency_s: float = 0.0) -> AsyncIterator[MemoryNetwork]:
-    """A network whose handlers run until the context ends. `latency_s` is one way."""
+async def open_memory_network(
+    kind: type[MemoryNetwork] = MemoryNetwork, *, latency_s: float = 0.0
+) -> AsyncIterator[MemoryNetwork]:
+    """A network of a kind, whose handlers run until the context ends. `latency_s` is one way."""
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         try:
-            yield MemoryNetwork(nursery, latency_s)
+            yield kind(nursery, latency_s)
         except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
             failure = error
         nursery.cancel_scope.cancel()

@@ -1,7 +1,6 @@
 """Streams in memory: two bounded pipes, no task of their own but one courier for all, fit for virtual time."""
 
 import heapq
-import itertools
 import math
 from collections.abc import Callable
 
@@ -13,31 +12,52 @@ from protocol.ids import PeerId
 PIPE_SIZE_BYTES_MAX = 256 * 1024
 """What one direction holds before its sender waits, as Yamux's window does."""
 
+ROUNDING = 1e-6
+"""Of a tick: what is so little late is on time."""
+
 Carry = Callable[[bytes], float]
 """Takes what is sent and says at what virtual time it arrives."""
 
 
 class Courier:
-    """Tells pipes when what is on its way has arrived: one task for a whole network."""
+    """Calls back when what is on its way has arrived: one task for a whole network.
 
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Pipe]] = []
-        self._numbers = itertools.count()
+    With a tick, what arrives within one tick is told at its end: a busy network then wakes up once for many messages.
+    """
+
+    def __init__(self, tick_s: float = 0.0) -> None:
+        self._tick_s = tick_s
+        self._due: dict[float, list[Callable[[], None]]] = {}
+        self._times: list[float] = []
+        """A heap of the keys of `_due`."""
         self._sleep = trio.CancelScope()
+        self._wakes_at = -math.inf
 
-    def remind(self, at: float, pipe: "Pipe") -> None:
-        """Tell the pipe at a virtual time that is yet to come."""
-        heapq.heappush(self._due, (at, next(self._numbers), pipe))
-        self._sleep.deadline = min(self._sleep.deadline, at)
+    def call_at(self, at: float, call: Callable[[], None]) -> None:
+        """Call, without waiting, at a virtual time that is not past, or at the end of its tick."""
+        at = self.tick_of(at)
+        calls = self._due.get(at)
+        if calls is None:
+            self._due[at] = [call]
+            heapq.heappush(self._times, at)
+        else:
+            calls.append(call)
+        if at < self._wakes_at:
+            self._wakes_at = self._sleep.deadline = at
+
+    def tick_of(self, at: float) -> float:
+        """When a call for this time is made."""
+        return math.ceil(at / self._tick_s - ROUNDING) * self._tick_s if self._tick_s else at
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             now = trio.current_time()
-            while self._due and self._due[0][0] <= now:
-                heapq.heappop(self._due)[2].notify()
-            self._sleep = trio.CancelScope(deadline=self._due[0][0] if self._due else math.inf)
-            with self._sleep:
+            while self._times and self._times[0] <= now:
+                for call in self._due.pop(heapq.heappop(self._times)):
+                    call()
+            self._wakes_at = self._times[0] if self._times else math.inf
+            with trio.CancelScope(deadline=self._wakes_at) as self._sleep:
                 await trio.sleep_forever()
 
 
@@ -114,11 +134,11 @@ class Pipe:
     def _put(self, part: bytes) -> None:
         if self._failure is None:
             # What was sent earlier arrives earlier, whatever happens to it on the way.
-            self._arrives_at = max(self._arrives_at, self._carry(part))
+            self._arrives_at = max(self._arrives_at, self._courier.tick_of(self._carry(part)))
             self._chunks.append((self._arrives_at, bytes(part)))
             self._size_bytes += len(part)
             if self._arrives_at > trio.current_time():
-                self._courier.remind(self._arrives_at, self)
+                self._courier.call_at(self._arrives_at, self.notify)
             else:
                 self.notify()
 

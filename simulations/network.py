@@ -9,18 +9,23 @@ the connection would have noticed.
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 
 import trio
 
 from protocol.ids import PeerId
-from simulations.memory_host import MemoryHost, MemoryNetwork
+from simulations.memory_host import MemoryHost
 from simulations.models.latency import LatencyModel
+from simulations.posting_host import PostingNetwork
 
+TICK_S = 0.001
+"""What arrives within a millisecond arrives together: a resolution that no result of a run depends on."""
 RETRANSMISSION_S_MIN = 0.2
 """The least time until TCP sends a lost segment again (Linux)."""
 SILENCE_S_MAX = 10.0
 """How long a connection over a cut lives: interval and time-out of the keep-alive in `peer/libp2p_host.py`."""
+DELAYS_CACHED_MAX = 1 << 13
 HEADER_BYTES = 60
 """What TCP, IP and Noise add to a message, for bandwidth."""
 
@@ -36,14 +41,14 @@ class LinkRules:
     loss: float = 0.0
 
 
-class SimulatedNetwork(MemoryNetwork):
+class SimulatedNetwork(PostingNetwork):
     """Peers take part by `number_of`, which is what the latency model knows them by."""
 
     def __init__(
         self, nursery: trio.Nursery, latency: LatencyModel, rules: LinkRules, random: Random, tap: Tap
     ) -> None:
-        super().__init__(nursery)
-        self._latency = latency
+        super().__init__(nursery, tick_s=TICK_S)
+        self._one_way_s = lru_cache(maxsize=DELAYS_CACHED_MAX)(latency.one_way_s)
         self._rules = rules
         self._random = random
         self._tap = tap
@@ -63,7 +68,7 @@ class SimulatedNetwork(MemoryNetwork):
         # Whoever dials an address at which nobody was ever known waits as long as for itself: not at all.
         if first is None or second is None or first == second:
             return 0.0
-        return self._latency.one_way_s(min(first, second), max(first, second))
+        return self._one_way_s(min(first, second), max(first, second))
 
     def carry(self, sender: PeerId, receiver: PeerId, protocol: str, data: bytes) -> float:
         """See `MemoryNetwork`."""

@@ -63,7 +63,8 @@ class SimulatedPeer:
         self.records = 0
         self._life = 0
         self._renewing = False
-        self._stay = trio.CancelScope()
+        self._leaving = False
+        self._session = trio.CancelScope()
         world.enroll(self.identity.peer_id, number)
 
     async def live(self, joins_at_s: float, sessions: Iterator[Session], *, returns: bool) -> None:
@@ -94,31 +95,37 @@ class SimulatedPeer:
     def change_identity(self) -> None:
         """Leave, and come back soon as somebody else."""
         self._renewing = True
-        self._stay.cancel()
+        if self.core is not None:
+            self._leave(self.core, crashes=False)
 
     async def _one_session(self, until_s: float, crashes: bool, make_parts: MakeParts) -> None:
         came_at_s = trio.current_time()
         core, host = self._start()
+        if until_s < inf:
+            self.world.network.courier.call_at(until_s, partial(self._leave, core, crashes))
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run, core, make_parts(core))
-                with trio.CancelScope() as self._stay:
-                    await trio.sleep_until(until_s)
-                crashes = crashes and not self._renewing
-                self.world.trace.note("crash" if crashes else "leave", self.number)
-                self.crashes += crashes
-                if crashes:
-                    self.world.network.kill(host)
-                    nursery.cancel_scope.cancel()
-                else:
-                    core.stop()
+            with self._session:
+                await self._run(core, make_parts(core))
         finally:
             self.online_s += trio.current_time() - came_at_s
             self.chunks_run += core.worker.view().chunks_run
             self.contacts, self.records = core.dht.contact_count, core.dht.record_count
             self.core = self.host = None
-            self.world.entries.pop(host.peer_id, None)
+            self.world.entries.discard(host.peer_id)
             host.end("the other side closed the connection")
+
+    def _leave(self, core: PeerCore, crashes: bool) -> None:
+        """End the session of this core, if it has not ended: killed when it `crashes`, else politely."""
+        if self.core is not core or self.host is None or self._leaving:
+            return
+        self._leaving = True
+        self.world.trace.note("crash" if crashes else "leave", self.number)
+        self.crashes += crashes
+        if crashes:
+            self.world.network.kill(self.host)
+            self._session.cancel()
+        else:
+            core.stop()
 
     def check_invariants(self) -> None:
         """Record what is broken in this peer's books."""
@@ -143,15 +150,16 @@ class SimulatedPeer:
     def _start(self) -> tuple[PeerCore, MemoryHost]:
         world, peer = self.world, self.identity.peer_id
         self.sessions += 1
+        self._leaving, self._session = False, trio.CancelScope()
         world.trace.note("join", self.number, peer)
         host = self.host = world.network.host(self.identity, reachable=self.reachable)
         seam = Seam(self.identity, host, world.wall_clock, self.random, self.executor, None)
-        settings = NodeSettings(policy=self.policy, bootstrap=world.some_entries(self.random))
+        settings = NodeSettings(policy=self.policy, bootstrap=world.entries.some(self.random))
         tell = partial(self._tell, trio.current_time())
         lookups = partial(world.book.on_lookup, self.number)
         core = self.core = PeerCore(seam, settings, tell=tell, on_receipt=self._keep_receipt, on_lookup=lookups)
         if self.reachable:
-            world.entries[peer] = host.own_address
+            world.entries.add(peer, host.own_address)
         return core, host
 
     async def _run(self, core: PeerCore, parts: Sequence[Part]) -> None:

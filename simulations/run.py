@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from simulations.attackers import Attacker, make_attackers
 from simulations.book import Book
 from simulations.figures import figures_of, tables_of
 from simulations.local_executor import LocalExecutor
-from simulations.models.churn import make_churn
+from simulations.models.churn import Session, make_churn
 from simulations.models.latency import make_latency
 from simulations.models.speed import Machine, draw_machines
 from simulations.network import LinkRules, SimulatedNetwork
@@ -37,8 +38,6 @@ from simulations.world import Tally, World, child, watched_errors
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
-JOIN_S_MAX = 10.0
-"""All peers join within this time, or a third of the time until the first job."""
 LOOK_INTERVAL_S = 10.0
 SETTLE_S = 5.0
 """After the last job: receipts are on their way."""
@@ -152,17 +151,21 @@ class Simulation:
         scenario = self.scenario
         work = Work(scenario, world.random("work"))
         joins = world.random("joins")
-        join_s = min(JOIN_S_MAX, scenario.workload.start_s / 3)
+        join_s = scenario.workers.join_s
         for number in range(scenario.workload.coordinators):
             coordinator = self._coordinator(world, number, work)
             nursery.start_soon(self._coordinate, coordinator, work, joins.uniform(0, join_s) if number else 0.0)
         churn = make_churn(scenario.churn)
         for peer in self._workers(world, work):
-            sessions = churn.sessions(peer.number, world.random(f"churn/{peer.number}"))
+            sessions = self._sessions_until_healed(churn.sessions(peer.number, world.random(f"churn/{peer.number}")))
             joins_at_s = joins.uniform(0, join_s)
             nursery.start_soon(partial(peer.live, joins_at_s, sessions, returns=scenario.churn.returns))
         for attacker in make_attackers(scenario, world.random("attackers")):
             nursery.start_soon(self._attack, world, attacker, joins.uniform(0, join_s))
+
+    def _sessions_until_healed(self, sessions: Iterator[Session]) -> Iterator[Session]:
+        """Drawn at once: a random source for each of ten thousand peers takes memory."""
+        return iter(list(takewhile(lambda stay: stay.start_s < self.scenario.limits.duration_s, sessions)))
 
     async def _attack(self, world: World, attacker: Attacker, joins_at_s: float) -> None:
         """A peer that offers nothing and attacks until everything heals."""
@@ -194,12 +197,11 @@ class Simulation:
         self, world: World, work: Work, machine: Machine, member: adversaries.Member, reachable: bool
     ) -> SimulatedPeer:
         number = self.scenario.workload.coordinators + machine.number
-        own = world.random(f"adversary/{number}")
         character, kind = adversaries.Adversary(), "worker"
         if machine.liar:
-            character, kind = member(own), "liar"
+            character, kind = member(world.random(f"adversary/{number}")), "liar"
         elif machine.no_show:
-            character, kind = adversaries.no_show(own), "no-show"
+            character, kind = adversaries.no_show(world.random(f"adversary/{number}")), "no-show"
         executor = LocalExecutor(partial(work.duration_s, speed=machine.speed), true_result)
         policy = WorkerPolicy(slots=machine.slots, price=machine.price, speed=machine.claimed_speed)
         peer = SimulatedPeer(
@@ -273,7 +275,7 @@ class Simulation:
 def _rare_collections() -> Iterator[None]:
     """Python looks for cycles less often: a big network has millions of objects, and a quarter of a run went there."""
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(50_000, 4, 100)
     try:
         yield
     finally:

@@ -93,6 +93,8 @@ class Workers(Table, frozen=True, kw_only=True):
     """The population and its speeds. Adversaries are chosen among these workers, by their shares."""
 
     count: Annotated[int, Meta(ge=0, le=200_000)] = 10
+    join_s: Seconds = 10.0
+    """All come for the first time within this time, each at a moment drawn uniformly."""
     slots: Annotated[int, Meta(ge=1, le=256)] = 1
     speed: Distribution = Distribution()
     price: Distribution = Distribution()
@@ -219,6 +221,8 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
         yield "network.latency.matrix_file: must name a file where network.latency.kind is matrix"
     if scenario.churn.kind == "trace" and not scenario.churn.trace_file:
         yield "churn.trace_file: must name a file where churn.kind is trace"
+    if scenario.workload.jobs and scenario.workload.start_s < scenario.workers.join_s:
+        yield f"workload.start_s: must not be before all have joined, workers.join_s = {scenario.workers.join_s:g}"
     for key, distribution in _distributions(scenario):
         if distribution.kind == "uniform" and distribution.b < distribution.a:
             yield f"{key}.b: must be at least {key}.a, {distribution.a:g}, where {key}.kind is uniform"

@@ -23,7 +23,7 @@ class Trace:
 
         Details are written with `str`: give what reads the same in every process.
         """
-        line = f"{self._now() * 1e6:.0f} {kind} {' '.join(map(str, details))}"
+        line = f"{round(self._now() * 1e6)} {kind} {' '.join(map(str, details))}"
         self.events += 1
         self._hash.update(f"{len(line)} {len(data)} {line}".encode())
         self._hash.update(data)

@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("parallel-peer", "trio", "cbor2", "cryptography", "kademlia", "msgspec")
+PACKAGES = ("parallel-peer", "trio", "cbor2", "cryptography", "msgspec")
 
 
 def versions() -> dict[str, str]:

@@ -25,7 +25,8 @@ STARTED_AT_UNIX_S = 1_700_000_000.0
 BOOTSTRAP_PEERS_MAX = 3
 _TYPE_KEY = b"dtype"
 """The key of a message's type in canonical CBOR: a text of four bytes."""
-_TYPES = frozenset(str(one.__struct_config__.tag) for codec in (DHT_CODEC, JOB_CODEC) for one in codec.types)
+_NAMES = [str(one.__struct_config__.tag) for codec in (DHT_CODEC, JOB_CODEC) for one in codec.types]
+_TYPES = {name.encode(): name for name in _NAMES}
 
 
 @dataclass(slots=True)
@@ -70,35 +71,64 @@ class Tally:
 def _messages(data: bytes) -> list[tuple[str, int]]:
     """Type and framed size of each message in what one call sent; the rest of a large one is `continued`."""
     found: list[tuple[str, int]] = []
-    position = 0
-    while position < len(data):
+    position, end = 0, len(data)
+    while position < end:
         start, length, shift = position, 0, 0
-        while position < len(data) and shift < 35:
+        while position < end and shift < 35:
             byte = data[position]
             length |= (byte & 0x7F) << shift
             position, shift = position + 1, shift + 7
             if byte < 0x80:
                 break
-        name = _type_of(data[position : position + length])
+        name = _type_of(data, position, position + length)
         if name is None:
-            return [*found, ("continued", len(data) - start)]
+            return [*found, ("continued", end - start)]
         position += length
-        found.append((name, min(position, len(data)) - start))
+        found.append((name, min(position, end) - start))
     return found
 
 
-def _type_of(payload: bytes) -> str | None:
-    at = payload.find(_TYPE_KEY)
-    if at < 0 or at + len(_TYPE_KEY) >= len(payload):
+def _type_of(data: bytes, start: int, stop: int) -> str | None:
+    at = data.find(_TYPE_KEY, start, stop) + len(_TYPE_KEY)
+    if at < len(_TYPE_KEY) or at >= len(data):
         return None
-    at += len(_TYPE_KEY)
-    name = payload[at + 1 : at + 1 + payload[at] - 0x60].decode("ascii", errors="replace")
-    return name if name in _TYPES else None
+    return _TYPES.get(data[at + 1 : at + 1 + data[at] - 0x60])
 
 
 def child(seed: int, name: str) -> Random:
     """A random source of its own for each purpose: one more draw in one disturbs no other."""
     return Random(f"{seed}/{name}")
+
+
+def make_identity(seed: int, number: int, life: int = 0) -> Identity:
+    """The key of a peer of a run; each `life` is another identity of the same machine."""
+    return Identity(hashlib.sha256(f"{seed}/identity/{number}/{life}".encode()).digest())
+
+
+class Entries:
+    """Peers that run and can be dialled, with their addresses: any of them can be drawn in constant time."""
+
+    def __init__(self) -> None:
+        self._all: list[tuple[PeerId, str]] = []
+        self._places: dict[PeerId, int] = {}
+
+    def add(self, peer: PeerId, address: str) -> None:
+        """One that is not here."""
+        self._places[peer] = len(self._all)
+        self._all.append((peer, address))
+
+    def discard(self, peer: PeerId) -> None:
+        """The last takes the place of one that leaves."""
+        place = self._places.pop(peer, None)
+        if place is not None:
+            last = self._all.pop()
+            if last[0] != peer:
+                self._all[place] = last
+                self._places[last[0]] = place
+
+    def some(self, random: Random) -> list[tuple[PeerId, str]]:
+        """A few peers to join through."""
+        return random.sample(self._all, min(BOOTSTRAP_PEERS_MAX, len(self._all)))
 
 
 @dataclass(slots=True)
@@ -111,8 +141,8 @@ class World:
     trace: Trace
     tally: Tally
     book: Book
-    entries: dict[PeerId, str] = field(default_factory=dict)
-    """Peers that run and can be dialled, with their address: those who join ask some of them."""
+    entries: Entries = field(default_factory=Entries)
+    """Those who join ask some of them."""
 
     @property
     def heals_at_s(self) -> float:
@@ -125,7 +155,7 @@ class World:
 
     def identity(self, number: int, life: int = 0) -> Identity:
         """The key of a peer; each `life` is another identity of the same machine."""
-        return Identity(hashlib.sha256(f"{self.seed}/identity/{number}/{life}".encode()).digest())
+        return make_identity(self.seed, number, life)
 
     def wall_clock(self) -> float:
         """Unix time."""
@@ -135,11 +165,6 @@ class World:
         """Everybody knows this peer by this number from now on."""
         self.network.enroll(peer, number)
         self.tally.number_of[peer] = number
-
-    def some_entries(self, random: Random) -> list[tuple[PeerId, str]]:
-        """A few peers to join through."""
-        chosen = random.sample(sorted(self.entries), min(BOOTSTRAP_PEERS_MAX, len(self.entries)))
-        return [(peer, self.entries[peer]) for peer in chosen]
 
 
 class ErrorWatch(logging.Handler):

@@ -1,6 +1,6 @@
 """What all messages share: the base class, the codec, the annotated field types."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,24 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what lies inside a message."""
 
 
+class Packed:
+    """Base of what travels inside a message as one byte string, its own canonical encoding.
+
+    For parts that are sent and received again and again: each is encoded and decoded once.
+    """
+
+    __slots__ = ()
+
+    def pack(self) -> bytes:
+        """The one encoding."""
+        raise NotImplementedError
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """The part; raises `BadFrame`."""
+        raise NotImplementedError
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of every message; subclasses say `tag="name"`."""
 
@@ -48,10 +66,7 @@ class MessageCodec(Generic[MessageT]):
 
     def __init__(self, *types: type[MessageT]) -> None:
         self.types = types
-        self._union = types[0]
-        for other in types[1:]:
-            self._union = self._union | other  # type: ignore[assignment]
-        self._names = {struct.__struct_config__.tag for struct in types}
+        self._by_name: dict[object, type[MessageT]] = {str(one.__struct_config__.tag): one for one in types}
 
     def encode(self, message: MessageT) -> bytes:
         """Canonical CBOR of the message."""
@@ -59,14 +74,15 @@ class MessageCodec(Generic[MessageT]):
 
     def decode(self, payload: bytes) -> MessageT:
         """The typed message; raises `UnknownMessage` or `BadFrame`."""
-        value = encoding.decode(payload)
+        value = encoding.decode_to_convert(payload)
         if not isinstance(value, dict):
             raise BadFrame(f"a message must be a map, not a {type(value).__name__}")
         name = value.get("type")
-        if not isinstance(name, str) or name not in self._names:
+        wanted = self._by_name.get(name) if isinstance(name, str) else None
+        if wanted is None:
             shown = repr(name[:64]) if isinstance(name, str) else f"of {type(name).__name__}"
             raise UnknownMessage(f"unknown message type {shown}")
-        return from_plain(value, self._union)
+        return from_plain(value, wanted)
 
 
 PlainT = TypeVar("PlainT")
@@ -74,12 +90,26 @@ PlainT = TypeVar("PlainT")
 
 def to_plain(value: object) -> object:
     """Dicts, lists, text, numbers and bytes only."""
-    return msgspec.to_builtins(value, builtin_types=(bytes,))
+    return msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_pack)
 
 
 def from_plain(value: object, wanted: type[PlainT]) -> PlainT:
     """The typed value; raises `BadFrame` when it does not fit, naming the field."""
     try:
-        return msgspec.convert(value, wanted)
+        return msgspec.convert(value, wanted, dec_hook=_unpack)
     except (msgspec.ValidationError, RecursionError) as error:
         raise BadFrame(f"does not fit its type: {error}") from error
+
+
+def _pack(value: object) -> bytes:
+    if isinstance(value, Packed):
+        return value.pack()
+    raise NotImplementedError(f"{type(value).__name__} does not belong into a message")
+
+
+def _unpack(wanted: type[Any], value: object) -> object:
+    if not issubclass(wanted, Packed):
+        raise NotImplementedError(f"{wanted.__name__} does not belong into a message")
+    if type(value) is not bytes:
+        raise BadFrame(f"does not fit its type: {wanted.__name__} must be bytes, not {type(value).__name__}")
+    return wanted.unpack(value)

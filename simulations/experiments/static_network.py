@@ -23,8 +23,6 @@ from protocol.ids import NODE_ID_BYTES, PeerId, node_id_of
 from protocol.messages.dht import Contact
 
 TABLES_KEPT_MAX = 4096
-SPLIT_BITS = 5
-"""How many bits at a time the shipped table splits buckets that do not hold its own id."""
 
 
 class Tables(StrEnum):
@@ -129,11 +127,8 @@ class StaticNetwork:
         own = int.from_bytes(node_id_of(peer))
         table = ContactTable(peer, 0.0, bucket_size=self.bucket_size)
         for shift in range(ID_BITS - 1, -1, -1):
-            leaf = ID_BITS - math.ceil((ID_BITS - shift) / SPLIT_BITS) * SPLIT_BITS
-            first = (own >> shift ^ 1) << (shift - leaf)
-            for number in range(1 << (shift - leaf)):
-                for contact in self._some((first + number) << leaf, leaf):
-                    table.add(contact, 0.0)
+            for contact in self._some((own >> shift ^ 1) << shift, shift):
+                table.add(contact, 0.0)
             if len(self._range(own >> shift << shift, shift)) == 1:
                 break
         return table.closest

@@ -105,6 +105,7 @@ ROOMS: dict[Rule, dict[str, str]] = {
         "peer/worker.py": "the supervised boundary of one job stream",
         "simulations/sweep.py": "the supervised boundary of one run: its failure is its row",
         "simulations/memory_host.py": "the supervised boundary of one stream, and the end of the network",
+        "simulations/posting_host.py": "the supervised boundary of one request",
     },
 }
 

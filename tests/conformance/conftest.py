@@ -1,4 +1,4 @@
-"""The hosts that the suite runs over: in memory, and libp2p over loopback TCP."""
+"""The hosts that the suite runs over: two in memory, and libp2p over loopback TCP."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ from peer.libp2p_host import open_libp2p_host
 from protocol.network import Host
 from protocol.signing import Identity
 from simulations.memory_host import MemoryNetwork, open_memory_network
+from simulations.posting_host import PostingNetwork
 
 DIAL_TIMEOUT_S = 1.0
 
@@ -32,13 +33,15 @@ async def keep_open(opening: AbstractAsyncContextManager[object], task_status: t
 
 
 class MemoryHosts:
+    kind = MemoryNetwork
+
     def __init__(self, nursery: trio.Nursery, stack: ExitStack) -> None:
         self.nursery = nursery
         self.network: MemoryNetwork | None = None
         self.made = 0
 
     async def host(self) -> Host:
-        self.network = self.network or await self.nursery.start(keep_open, open_memory_network())
+        self.network = self.network or await self.nursery.start(keep_open, open_memory_network(self.kind))
         self.made += 1
         return self.network.host(identity(self.made))
 
@@ -46,6 +49,10 @@ class MemoryHosts:
         """Where packets vanish."""
         assert self.network is not None
         return self.network.host(identity(99), reachable=False).own_address
+
+
+class PostingHosts(MemoryHosts):
+    kind = PostingNetwork
 
 
 class Libp2pHosts:
@@ -75,9 +82,9 @@ def identity(number: int) -> Identity:
     return Identity(number.to_bytes(32, "big"))
 
 
-@pytest.fixture(params=[MemoryHosts, Libp2pHosts], ids=["memory", "libp2p"])
+@pytest.fixture(params=[MemoryHosts, PostingHosts, Libp2pHosts], ids=["memory", "posting", "libp2p"])
 async def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Network]:
-    for module in ("peer.libp2p_host", "peer.libp2p_fixes_dial", "simulations.memory_host"):
+    for module in ("peer.libp2p_host", "peer.libp2p_fixes_dial", "simulations.memory_host", "simulations.posting_host"):
         monkeypatch.setattr(f"{module}.DIAL_TIMEOUT_S", DIAL_TIMEOUT_S)
     with ExitStack() as stack:
         async with trio.open_nursery() as nursery:

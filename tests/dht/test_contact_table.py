@@ -2,9 +2,11 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from kademlia.node import Node, NodeHeap
+from kademlia.routing import KBucket
 
-from dht.buckets import BucketTable, TableNode
-from dht.contact_table import BACK_OFF_S, FAILURES_MAX, PING_FRESH_S, ContactTable
+from dht.buckets import ID_BITS
+from dht.contact_table import BACK_OFF_S, BUCKET_FILL_S, BUCKET_REFRESH_S, FAILURES_MAX, PING_FRESH_S, ContactTable
 from dht.keys import distance
 from protocol.ids import PeerId, node_id_of
 from protocol.messages.dht import Contact
@@ -17,13 +19,46 @@ def contact(number: int) -> Contact:
     return Contact(peer=PeerId(f"peer-{number}"), addresses=(f"/memory/{number}",))
 
 
-def in_same_bucket(count: int) -> list[Contact]:
-    """Contacts that share their first seven bits and differ from our id in the first."""
-    own = node_id_of(OWN)
-    wanted = (own[0] ^ 0x80) & 0xFE
+@given(numbers, st.binary(min_size=20, max_size=20), st.integers(1, 30))
+def test_the_kademlia_package_finds_the_same_closest(members: list[int], target: bytes, count: int) -> None:
+    table = ContactTable(OWN, 0.0)
+    for number in members:
+        table.add(contact(number), 0.0)
+    heap = NodeHeap(Node(target), count)
+    heap.push([Node(node_id_of(one.peer)) for one in table])
+    assert [node_id_of(one.peer) for one in table.closest(target, count)] == [node.id for node in heap]
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=120))
+def test_a_full_bucket_keeps_whom_the_kademlia_package_keeps(heard: list[int]) -> None:
+    """Far contacts that come and come again: the same ones stay, and the same one is the least recently seen."""
+    far = sharing_no_bit(61)
+    table, bucket = with_neighbours(4), KBucket(0, 2**ID_BITS - 1, 4)
+    for now, number in enumerate(heard):
+        to_ping = table.add(far[number], PING_FRESH_S * (now + 1))
+        kept = bucket.add_node(Node(node_id_of(far[number].peer)))
+        assert kept == (far[number].peer in table)
+        if to_ping is not None:
+            assert node_id_of(to_ping.peer) == bucket.head().id
+    assert {one.peer for one in far if one.peer in table} == {
+        one.peer for one in far if node_id_of(one.peer) in bucket.nodes
+    }
+
+
+def sharing_no_bit(count: int, *, first: bool = True) -> list[Contact]:
+    """Contacts of the farthest bucket: their first bit differs from that of our id (or does not, if not `first`)."""
+    own = node_id_of(OWN)[0] >> 7
     found = (contact(number) for number in range(100_000))
-    matching = (one for one in found if node_id_of(one.peer)[0] & 0xFE == wanted)
+    matching = (one for one in found if (node_id_of(one.peer)[0] >> 7 != own) is first)
     return [next(matching) for _ in range(count)]
+
+
+def with_neighbours(bucket_size: int) -> ContactTable:
+    """A table with a bucketful of contacts nearer than those of the farthest bucket."""
+    table = ContactTable(OWN, 0.0, bucket_size=bucket_size)
+    for one in sharing_no_bit(bucket_size, first=False):
+        table.add(one, 0.0)
+    return table
 
 
 @given(numbers, st.binary(min_size=20, max_size=20), st.integers(1, 30))
@@ -57,25 +92,12 @@ def test_the_peers_nearest_to_us_are_always_kept(members: list[int]) -> None:
     assert table.closest(own, 4) == true_nearest
 
 
-def test_an_id_at_the_upper_edge_of_a_bucket_lies_in_that_bucket() -> None:
-    node = TableNode(contact(1))
-    table = BucketTable(node, 20, 0.0)
-    table.split_bucket(0)
-    edge = TableNode(contact(2))
-    edge.long_id = table.buckets[0].range[1]
-    assert table.get_bucket_for(edge) == 0
-    edge.long_id += 1
-    assert table.get_bucket_for(edge) == 1
-    edge.long_id = 2**160 - 1
-    assert table.get_bucket_for(edge) == 1
-
-
 def test_a_full_bucket_asks_to_ping_its_oldest_and_keeps_it_when_it_lives() -> None:
-    table = ContactTable(OWN, 0.0, bucket_size=2)
-    # Buckets of other halves split down to a depth of 5: take contacts that agree on more bits than that.
-    first, second, third = in_same_bucket(3)
+    table = with_neighbours(2)
+    first, second, third = sharing_no_bit(3)
     assert table.add(first, 0.0) is None
     assert table.add(second, 1.0) is None
+    assert not table.has_room_for(third.peer)
     assert table.add(third, 2.0) is None, "the oldest was heard of just now"
     assert table.add(third, PING_FRESH_S + 2.0) == first
     table.add(first, PING_FRESH_S + 3.0)
@@ -83,12 +105,22 @@ def test_a_full_bucket_asks_to_ping_its_oldest_and_keeps_it_when_it_lives() -> N
 
 
 def test_a_newcomer_takes_the_place_of_a_contact_that_fails() -> None:
-    table = ContactTable(OWN, 0.0, bucket_size=2)
-    first, second, third = in_same_bucket(3)
+    table = with_neighbours(2)
+    first, second, third = sharing_no_bit(3)
     for one in (first, second, third):
         table.add(one, 0.0)
     table.fail(first.peer, 1.0)
     assert [one.peer in table for one in (first, second, third)] == [False, True, True]
+
+
+@given(st.lists(st.integers(0, 2000), unique=True, min_size=100, max_size=400))
+def test_a_bucket_of_the_neighbourhood_takes_twice_its_size_and_no_more(members: list[int]) -> None:
+    table = ContactTable(OWN, 0.0, bucket_size=3)
+    own = node_id_of(OWN)
+    # The farthest first: each of them is nearest when it comes.
+    for one in sorted(map(contact, members), key=lambda one: distance(own, node_id_of(one.peer)), reverse=True):
+        table.add(one, 0.0)
+        table.check_invariants()
 
 
 def test_a_failed_contact_is_left_alone_then_retried_a_few_times() -> None:
@@ -133,9 +165,16 @@ def test_own_id_is_never_a_contact() -> None:
     assert len(table) == 0
 
 
-def test_ranges_get_stale_and_fresh() -> None:
+def test_empty_buckets_are_looked_into_after_a_while_and_all_again_later() -> None:
     table = ContactTable(OWN, 0.0)
-    assert table.stale_ranges(899.0) == []
-    assert table.stale_ranges(900.0) == [(0, 2**160 - 1)]
-    table.mark_refreshed(node_id_of(OWN), 900.0)
-    assert table.stale_ranges(900.0) == []
+    assert table.stale_ranges(BUCKET_FILL_S - 1) == []
+    (empty,) = table.stale_ranges(BUCKET_FILL_S)
+    assert empty == ((0, 2**159 - 1) if node_id_of(OWN)[0] & 0x80 else (2**159, 2**160 - 1))
+    table.add(sharing_no_bit(1)[0], BUCKET_FILL_S)
+    assert table.stale_ranges(BUCKET_REFRESH_S - 1) == [], "somebody is known there now"
+    assert table.stale_ranges(BUCKET_REFRESH_S) == [empty]
+    table.mark_refreshed(empty[0].to_bytes(20), BUCKET_REFRESH_S)
+    assert table.stale_ranges(BUCKET_REFRESH_S) == []
+    table.fail(sharing_no_bit(1)[0].peer, BUCKET_REFRESH_S)
+    assert table.stale_ranges(2 * BUCKET_REFRESH_S - 1) == [], "it was looked into not long ago"
+    assert table.stale_ranges(2 * BUCKET_REFRESH_S) == [empty]

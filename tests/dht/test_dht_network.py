@@ -15,6 +15,7 @@ from protocol.capability import Capability
 from protocol.ids import PeerId, node_id_of
 from protocol.limits import BUCKET_SIZE, RECORD_LIFETIME_S
 from protocol.messages.dht import Contact
+from protocol.network import DHT_PROTOCOL
 
 KEY = directory_key("runtime:python")
 UNKNOWN = Contact(peer=identity(9999).peer_id, addresses=("/ip4/10.99.99.99/tcp/1",))
@@ -74,7 +75,7 @@ async def test_clients_find_others_and_are_in_nobodys_table(network: DhtNetwork,
 async def test_a_client_that_claims_to_serve_is_not_believed(network: DhtNetwork, autojump_clock: MockClock) -> None:
     server, liar = await network.add(2, serving=False)
     server.dht.serving = True
-    server.host.serve("/parallel-peer/dht/1", server.dht._serve_stream)
+    server.host.answer(DHT_PROTOCOL, server.dht)
     liar.dht.serving = True  # It introduces itself, but nobody answers at its DHT protocol.
     assert await liar.dht.bootstrap([server.contact]) == 1
     await trio.sleep(10)
@@ -86,7 +87,7 @@ async def test_records_survive_holders_that_leave(network: DhtNetwork, autojump_
     await network.add(1)
     await network.add(59)
     publisher, searcher = network.peers[7], network.peers[41]
-    assert await publisher.dht.store(KEY, record(publisher.number)) == BUCKET_SIZE
+    assert BUCKET_SIZE <= await publisher.dht.store(KEY, record(publisher.number)) <= 1.5 * BUCKET_SIZE
     spared = (publisher.host.peer_id, searcher.host.peer_id)
     holders = [peer for peer in network.peers if peer.dht.record_count and peer.host.peer_id not in spared]
     for holder in holders[:15]:
@@ -143,9 +144,8 @@ async def test_silently_dead_contacts_cost_one_stall_once(network: DhtNetwork, a
     # The dead of the first lookup stall it together; those that a later one meets first stall that.
     assert trio.current_time() - started < 3 * STALL_S + 10 * 20 * LATENCY_S
     await trio.sleep(15)
-    # Once each, and once more for those that the next lookup met before they had stalled the one before.
     failed = asker.dht.counters.unavailable - dials_before
-    assert failed <= 2 * 20
+    assert failed <= 20, "each of the dead is asked once"
     started = trio.current_time()
     for _ in range(10):
         target = random.randbytes(20)
@@ -221,7 +221,7 @@ async def test_a_lonely_peer_tries_its_bootstrap_contacts_again(network: DhtNetw
 async def test_alone_in_the_world(network: DhtNetwork, autojump_clock: MockClock) -> None:
     (alone,) = await network.add(1)
     assert await alone.dht.find_closest(bytes(20)) == []
-    assert await alone.directory.publish(capability(alone.number)) == 2
+    assert await alone.directory.publish(capability(alone.number)) == 1
     assert await alone.directory.find("python", 5) == []
     assert await alone.directory.all_peers() == []
 
@@ -232,10 +232,10 @@ async def test_streams_are_reused(network: DhtNetwork, autojump_clock: MockClock
     asker = network.peers[5]
     for number in range(10):
         await asker.dht.find_closest(bytes([number] * 20))
-    before = asker.dht.counters.streams_opened
+    before = asker.host.pool_of(DHT_PROTOCOL).streams_opened
     for number in range(10):
         await asker.dht.find_closest(bytes([number] * 20))
-    assert asker.dht.counters.streams_opened == before
+    assert asker.host.pool_of(DHT_PROTOCOL).streams_opened == before
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from dht_records import NOW_UNIX_S, capability, identity, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dht.keys import belongs, directory_key, keys_of, names_of, shard_bits
+from dht.keys import SHARD_BITS, belongs, directory_key, keys_of, names_of, shard_bits
 from dht.record_set import Held, RecordSet
 from dht.record_store import LateRecord, RecordStore
 from protocol.errors import BadRecord, BadSignature
@@ -105,18 +105,20 @@ def test_refuses_a_record_under_a_key_that_it_does_not_belong_under() -> None:
     for key in (directory_key("runtime:wasm"), bytes(20), directory_key("runtime:python", wrong_shard(1))):
         with pytest.raises(BadRecord, match="belong"):
             store().add(key, record(1), NOW_UNIX_S)
-    right = directory_key("runtime:python", shard_bits(identity(1).peer_id)[:3])
+    right = directory_key("runtime:python", shard_bits(identity(1).peer_id)[:SHARD_BITS])
     assert store().add(right, record(1), NOW_UNIX_S).accepted
 
 
 def wrong_shard(number: int) -> str:
-    first = shard_bits(identity(number).peer_id)[0]
-    return "1" if first == "0" else "0"
+    right = shard_bits(identity(number).peer_id)[:SHARD_BITS]
+    return right[:-1] + ("1" if right[-1] == "0" else "0")
 
 
 def test_names_and_keys_of_a_capability() -> None:
     both = capability(1, runtimes=("wasm", "python", "python"))
-    assert names_of(both) == ["peer", "runtime:python", "runtime:wasm"]
+    assert names_of(both) == ["runtime:python", "runtime:wasm"]
+    assert names_of(capability(1, runtimes=("wasm",))) == ["peer", "runtime:wasm"], "nobody would ask for it by name"
+    assert names_of(capability(1, runtimes=())) == ["peer"]
     assert all(belongs(key, both) for key in keys_of(both))
 
 
@@ -189,8 +191,8 @@ def test_one_network_does_not_crowd_out_the_others() -> None:
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3), st.integers(0, 3)), max_size=60))
 def test_bounds_hold_whatever_comes(stores: list[tuple[int, int, int]]) -> None:
     records = store(keys_max=3, records_max=12, records_per_key_max=5)
-    for number, sequence, depth in stores:
-        key = directory_key("runtime:python", shard_bits(identity(number).peer_id)[:depth])
+    for number, sequence, level in stores:
+        key = directory_key("runtime:python", shard_bits(identity(number).peer_id)[: level * SHARD_BITS])
         kept = records.add(key, record(number, sequence), NOW_UNIX_S)
         assert kept.accepted or kept.reason
         records.check_invariants()
@@ -198,8 +200,8 @@ def test_bounds_hold_whatever_comes(stores: list[tuple[int, int, int]]) -> None:
 
 def test_the_nearest_keys_stay_when_there_are_too_many() -> None:
     records = store(keys_max=2)
-    keys = [directory_key(name) for name in ("peer", "runtime:python", "runtime:a", "runtime:b", "runtime:c")]
-    envelope = identity(1).sign(capability(1, runtimes=("python", "a", "b", "c")))
+    keys = [directory_key(name) for name in ("runtime:python", "runtime:a", "runtime:b", "runtime:c", "runtime:d")]
+    envelope = identity(1).sign(capability(1, runtimes=("python", "a", "b", "c", "d")))
     refused = [records.add(key, envelope, NOW_UNIX_S).reason for key in (*keys, *keys)]
     assert records.key_count == 2
     assert sum(bool(reason) for reason in refused[5:]) == 3

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 import protocol
-from protocol.messages.base import Message, MessageCodec
+from protocol.messages.base import Message, MessageCodec, to_plain
+from protocol.messages.dht import Contact
 from protocol.signing import SignedBody
 
 _SHORT = 6
@@ -90,6 +91,10 @@ def _strategy(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case inspect.NoneType():
             return st.none()
+        case inspect.CustomType():
+            assert info.cls is Contact
+            addresses = st.lists(st.text(max_size=_SHORT), max_size=3).map(tuple)
+            return st.builds(Contact, peer=st.text(max_size=_SHORT), addresses=addresses)
     raise NotImplementedError(f"no strategy for {info}; add it here")
 
 
@@ -99,6 +104,6 @@ def _or(value: Any, instead: Any) -> Any:
 
 def plain_of(message: msgspec.Struct) -> dict[str, Any]:
     """The map that goes over the wire, to be spoilt by a test."""
-    plain = msgspec.to_builtins(message, builtin_types=(bytes,))
+    plain = to_plain(message)
     assert isinstance(plain, dict)
     return plain

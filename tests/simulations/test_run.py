@@ -149,17 +149,3 @@ def test_what_the_shipped_code_logs_as_an_error_is_a_violation(monkeypatch: pyte
     monkeypatch.setattr(DhtServer, "_closest", fail)
     result = run(Scenario(name="bug", workers=Workers(count=2), workload=Workload(items=2)), 1)
     assert any("a bug" in one.detail for one in result.violations)
-
-
-@pytest.mark.slow
-def test_a_hundred_peers() -> None:
-    scenario = Scenario(
-        name="hundred",
-        workers=Workers(count=100, liars=0.1),
-        network=Network(latency=Latency(kind="lognormal")),
-        workload=Workload(items=200),
-    )
-    result = run(scenario, 1)
-    print(f"\n{result.wall_s:.1f} s, {result.events} events, {result.figures['kib_per_peer']:.0f} KiB per peer")
-    assert not result.violations and result.figures["items_done"] == 200
-    assert result.figures["liars_caught"] > 0 and result.figures["honest_caught"] == 0
