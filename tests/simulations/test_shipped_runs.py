@@ -7,7 +7,7 @@ from simulations.scenarios import names, shipped
 
 QUICK = ("calm", "hostile_small", "stragglers")
 OF_SCALE = ("ten_thousand", "thousand")
-"""Too large to be run twice here."""
+"""Too large to be run twice here; the larger one is a benchmark."""
 
 
 def check(name: str, seed: int) -> None:
@@ -33,3 +33,12 @@ def test_many_seeds_of_the_small_hostile_scenario_hold() -> None:
     scenario = shipped("hostile_small")
     violations = {seed: run(scenario, seed).violations for seed in range(1000, 1020)}
     assert not {seed: found for seed, found in violations.items() if found}
+
+
+@pytest.mark.slow
+def test_a_thousand_peers_under_churn_a_tenth_of_them_liars() -> None:
+    result = run(shipped("thousand"), 7)
+    print(f"\n{result.wall_s:.1f} s, {result.events} events, {result.figures['kib_per_peer']:.0f} KiB per peer")
+    assert not result.violations
+    assert result.figures["items_done"] == 2000 and result.figures["wrong_accepted"] == 0
+    assert result.figures["liars_caught"] > 5 and result.figures["honest_caught"] == 0
