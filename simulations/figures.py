@@ -16,7 +16,7 @@ def figures_of(book: Book, peers: Sequence[SimulatedPeer], tally: Tally) -> dict
     jobs, views = recording.jobs, [job.view for job in recording.jobs if job.view is not None]
     done = sum(view.items_done for view in views)
     spans = [job.ended_at_s - job.submitted_at_s for job in jobs if job.ended_at_s is not None]
-    lookups = [float(str(row["duration_s"])) for row in recording.rows.get("lookups", ())]
+    lookups = [float(str(row["duration_s"])) for row in recording.rows("lookups")]
     joins = [peer.joined_after_s for peer in peers if peer.joined_after_s is not None]
     dishonest = {book.number_of[peer] for peer in recording.liars}
     return {
@@ -60,7 +60,7 @@ def tables_of(book: Book, peers: Sequence[SimulatedPeer], tally: Tally) -> dict[
         "chunks": book.chunk_rows(),
         "peers": [_peer_row(peer, tally) for peer in peers],
         "messages": tally.rows(),
-        "lookups": book.recording.rows.get("lookups", []),
+        "lookups": book.recording.rows("lookups"),
         "jobs": [_job_row(book, place) for place in range(len(book.recording.jobs))],
     }
 

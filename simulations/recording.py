@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from peer.views import JobView
-from simulations.result import Row, Violation
+from simulations.result import Row, Value, Violation
 
 ROWS_PER_TABLE_MAX = 200_000
 
@@ -64,17 +64,24 @@ class Recording:
     tasks_after: int = 0
     liars: frozenset[str] = frozenset()
     """Peer ids of workers that lie, by the scenario."""
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    """Rows that are written as things happen: chunks and lookups, at most `ROWS_PER_TABLE_MAX` each."""
+    _columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _rows: dict[str, list[tuple[Value, ...]]] = field(default_factory=dict)
+    """Rows that are written as things happen, at most `ROWS_PER_TABLE_MAX` each; column names once."""
     rows_left_out: int = 0
 
     def add_row(self, table: str, row: Row) -> None:
-        """One more row, while there is room."""
-        rows = self.rows.setdefault(table, [])
+        """One more row, while there is room; all rows of a table have the same columns."""
+        self._columns.setdefault(table, tuple(row))
+        rows = self._rows.setdefault(table, [])
         if len(rows) < ROWS_PER_TABLE_MAX:
-            rows.append(row)
+            rows.append(tuple(row.values()))
         else:
             self.rows_left_out += 1
+
+    def rows(self, table: str) -> list[Row]:
+        """What was added to a table."""
+        columns = self._columns.get(table, ())
+        return [dict(zip(columns, cells, strict=True)) for cells in self._rows.get(table, ())]
 
     def see(self, name: str, value: int, limit: int) -> None:
         """How much there is of something bounded."""
