@@ -92,6 +92,7 @@ async def open_ours(peers: int) -> AsyncIterator[Asked]:
     from dht.keys import distance
     from dht.service import DhtService
     from peer.libp2p_host import open_libp2p_host
+    from peer.stream_requests import FrameStream, RequestServer
     from protocol.ids import node_id_of
     from protocol.messages.dht import Contact
     from protocol.signing import Identity
@@ -115,10 +116,20 @@ async def open_ours(peers: int) -> AsyncIterator[Asked]:
             alive = [one.peer_id for one in services[:-1] if one.peer_id not in dead]
             return sorted(alive, key=lambda peer: distance(target, node_id_of(peer)))[:CLOSEST]  # type: ignore[arg-type]
 
+        silent: set[str] = set()
+        answer = RequestServer._send
+
+        async def answer_unless_silent(server: RequestServer, frames: FrameStream, reply: bytes) -> None:
+            if server._answerer.peer_id in silent:  # type: ignore[attr-defined]
+                await trio.sleep_forever()
+            await answer(server, frames, reply)
+
+        stack.callback(setattr, RequestServer, "_send", answer)
+        RequestServer._send = answer_unless_silent  # type: ignore[method-assign]
+
         def kill(count: int) -> set[str]:
-            for service in services[:count]:
-                service._server._send = never  # type: ignore[method-assign]
-            return {service.peer_id for service in services[:count]}
+            silent.update(service.peer_id for service in services[:count])
+            return silent
 
         async def look_up(target: bytes) -> list[str]:
             return [contact.peer for contact in await asker.find_closest(target)]
