@@ -113,6 +113,22 @@ def test_a_newcomer_takes_the_place_of_a_contact_that_fails() -> None:
     assert [one.peer in table for one in (first, second, third)] == [False, True, True]
 
 
+@given(st.permutations(range(6)))
+def test_one_that_waits_and_then_gets_in_by_itself_waits_no_more(order: list[int]) -> None:
+    table = with_neighbours(2)
+    far = sharing_no_bit(6)
+    for one in far:
+        table.add(one, 0.0)
+    waiting = [one for one in far if one.peer not in table]
+    for one in sharing_no_bit(2, first=False):
+        table.fail(one.peer, 1.0)
+    for one in waiting[-2:]:
+        table.add(one, 2.0)
+    for number in order:
+        table.fail(far[number].peer, 3.0)
+        table.check_invariants()
+
+
 @given(st.lists(st.integers(0, 2000), unique=True, min_size=100, max_size=400))
 def test_a_bucket_of_the_neighbourhood_takes_twice_its_size_and_no_more(members: list[int]) -> None:
     table = ContactTable(OWN, 0.0, bucket_size=3)
