@@ -129,6 +129,8 @@ class Dispatch:
         """Nobody need run this chunk any longer."""
         for peer in sorted(chunk.live):
             self.returned(chunk, peer)
+            # What waited behind it may have begun long ago, and be overdue by now.
+            self._workers.overdue_from = -float("inf")
             self._emit(CancelReplicas(peer, (chunk.id,)))
 
     def take_back_all(self, peer: PeerId, reason: str, now: float) -> None:

@@ -64,8 +64,6 @@ class JobMachine:
         self.ended: JobEnded | None = None
         self._effects: list[Effect] = []
         self._stuck_since: float | None = None
-        self._overdue_from = float("inf")
-        """No worker counts as gone before: looking at all of them at each event would be most of the work."""
         self.dispatch = Dispatch(self.book, self.workers, self.estimate, rules.policy.replicas, self._effects.append)
         self.court = Court(self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self._effects.append)
         self._random = random
@@ -95,7 +93,7 @@ class JobMachine:
         """When to send a `Tick`, in the same clock as `now`; None when only an event can matter."""
         if self.ended is not None:
             return None
-        moments = [self.dispatch.next_hedge(), self._overdue_from]
+        moments = [self.dispatch.next_hedge(), self.workers.overdue_from]
         if self._stuck_since is not None:
             moments.append(self._stuck_since + self.rules.worker_wait_s)
         soonest = min(moments)
@@ -126,7 +124,6 @@ class JobMachine:
             self._effects.append(Dismiss(event.peer, "banned in this job"))
         else:
             self.workers.add(event, now)
-            self._overdue_from = min(self._overdue_from, now + SILENCE_S_MAX)
 
     def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
         self.dispatch.take_back_all(event.peer, event.reason, now)
@@ -226,7 +223,7 @@ class JobMachine:
     def _advance(self, now: float) -> None:
         if self.ended is not None:
             return
-        if now >= self._overdue_from:
+        if now >= self.workers.overdue_from:
             self._dismiss_overdue(now)
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
@@ -238,8 +235,8 @@ class JobMachine:
     def _dismiss_overdue(self, now: float) -> None:
         """Let go of workers that are silent, or at one chunk beyond its time limits; see when the next may be.
 
-        What happens later cannot make one count as gone in less than `SILENCE_S_MAX`, but for a chunk that is called
-        off in front of another: that one is noticed so much later.
+        What happens later cannot make one count as gone in less than `SILENCE_S_MAX`, but for what `Dispatch.call_off`
+        does, which has all looked at again.
         """
         soonest = float("inf")
         for peer, worker in list(self.workers.active.items()):
@@ -251,7 +248,7 @@ class JobMachine:
                 self.dispatch.take_back_all(peer, reason, now)
             else:
                 soonest = min(soonest, moment)
-        self._overdue_from = min(soonest, now + SILENCE_S_MAX) if soonest < float("inf") else soonest
+        self.workers.overdue_from = min(soonest, now + SILENCE_S_MAX) if soonest < float("inf") else soonest
 
     def _late_at(self, peer: PeerId) -> float:
         worker = self.workers.active[peer]

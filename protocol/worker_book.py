@@ -69,10 +69,13 @@ class WorkerBook:
         self.tallies: dict[PeerId, Tally] = {}
         self.offers: dict[PeerId, WorkerReady] = {}
         """The last terms of each worker that ever took part."""
+        self.overdue_from = float("inf")
+        """Nobody counts as gone before: looking at all workers at each event would be most of the work."""
 
     def add(self, offer: WorkerReady, now: float) -> None:
         """The worker takes part from now on."""
         self.active[offer.peer] = WorkerState(offer, last_heard=now, last_result_at=now)
+        self.overdue_from = min(self.overdue_from, now + SILENCE_S_MAX)
         self.offers[offer.peer] = offer
         self.tallies.setdefault(offer.peer, Tally()).left = None
 
