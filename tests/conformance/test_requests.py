@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import trio
-from conftest import DIAL_TIMEOUT_S, Network
+from conformance_hosts import DIAL_TIMEOUT_S, Network
 
 from protocol.errors import BadFrame, LocalError, RemoteError, Unavailable
 from protocol.ids import PeerId
