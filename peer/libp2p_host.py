@@ -8,19 +8,19 @@ import logging
 import resource
 import socket
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from peer.addresses import TcpAddress, concrete_addresses, dialable, parse_address
-from peer.stream_requests import RequestPool, RequestServer
+from peer.stream_requests import RequestsOverStreams
 from protocol.errors import BadRecord, LocalError, ParallelPeerError, Unavailable
 from protocol.ids import PeerId, public_key_of
 from protocol.limits import ADDRESSES_PER_PEER_MAX, DIAL_TIMEOUT_S, STREAMS_PER_PEER_MAX
-from protocol.network import Answerer, StreamHandler
+from protocol.network import StreamHandler
 from protocol.signing import Identity
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ PEERS_REMEMBERED_MAX = 16_384
 CLOSE_TIMEOUT_S = 1.5
 PING_INTERVAL_S = 5.0
 PING_TIMEOUT_S = 5.0
-
-ReplyT = TypeVar("ReplyT")
 
 logger = logging.getLogger(__name__)
 
@@ -94,16 +92,16 @@ class Libp2pStream:
         await trio.lowlevel.checkpoint()
 
 
-class Libp2pHost:
+class Libp2pHost(RequestsOverStreams):
     """A `protocol.network.Host`; made by `open_libp2p_host`."""
 
     def __init__(self, identity: Identity, swarm: "PeerSwarm", basic: "BasicHost", dialer: "Dialer") -> None:
+        super().__init__()
         self._identity = identity
         self._swarm = swarm
         self._basic = basic
         self._dialer = dialer
         self._book: OrderedDict[PeerId, dict[str, None]] = OrderedDict()
-        self._pools: dict[str, RequestPool] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -163,26 +161,6 @@ class Libp2pHost:
                 raise Unavailable(f"{peer} refused a stream for {protocol}: {error}") from error
             return Libp2pStream(muxed)
 
-    async def request(
-        self,
-        peer: PeerId,
-        protocol: str,
-        payload: bytes,
-        read: Callable[[bytes], ReplyT],
-        addresses: Sequence[str] = (),
-    ) -> ReplyT:
-        """Over a pool of streams; see `protocol.network.Host`."""
-        if addresses:
-            self.add_addresses(peer, addresses)
-        pool = self._pools.get(protocol)
-        if pool is None:
-            pool = self._pools[protocol] = RequestPool(partial(self.open_stream, protocol=protocol))
-        return await pool.request(peer, payload, read)
-
-    def answer(self, protocol: str, answerer: Answerer) -> None:
-        """Answer what comes on streams for `protocol`; see `protocol.network.Host`."""
-        self.serve(protocol, RequestServer(answerer).serve_stream)
-
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         """Call `handler` for each stream that others open with `protocol`."""
         self._basic.set_stream_handler(protocol, partial(self._on_stream, handler))
@@ -218,8 +196,7 @@ class Libp2pHost:
             return
         self._closed = True
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_TIMEOUT_S, shield=True):
-            for pool in self._pools.values():
-                await pool.close()
+            await self.close_pools()
             async with trio.open_nursery() as nursery:
                 for connection in self._swarm.get_connections():
                     nursery.start_soon(connection.muxed_conn.close)

@@ -6,9 +6,10 @@ its answer, its stream is reset, since what comes next on it could be anything.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -17,7 +18,7 @@ from protocol.errors import BadFrame, RemoteError, StreamClosed, Unavailable
 from protocol.framing import FrameDecoder, frame
 from protocol.ids import PeerId, short
 from protocol.limits import REQUEST_TIMEOUT_S
-from protocol.network import Answerer, Caller, Stream, TooMany
+from protocol.network import Answerer, Caller, Stream, StreamHandler, TooMany
 
 STREAMS_PER_CONTACT_MAX = 4
 STREAMS_IDLE_MAX = 512
@@ -204,8 +205,9 @@ class RequestServer:
             try:
                 await self._send(frames, self._answerer.answer(caller, request))
             except TooMany as error:
-                await self._send(frames, error.reply)
-                await trio.sleep(LINGER_S)
+                if error.reply:
+                    await self._send(frames, error.reply)
+                    await trio.sleep(LINGER_S)
                 raise
 
     async def _receive(self, frames: FrameStream) -> bytes | None:
@@ -222,6 +224,54 @@ class RequestServer:
                 await frames.send(reply)
         except trio.TooSlowError as error:
             raise Unavailable(f"{frames.stream.remote_peer} does not read its answers") from error
+
+
+class RequestsOverStreams:
+    """What a host that has streams needs besides, to carry requests: a pool for each protocol, closed with it."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, RequestPool] = {}
+
+    async def open_stream(self, peer: PeerId, protocol: str) -> Stream:
+        """See `protocol.network.Host`."""
+        raise NotImplementedError
+
+    def serve(self, protocol: str, handler: StreamHandler) -> None:
+        """See `protocol.network.Host`."""
+        raise NotImplementedError
+
+    def add_addresses(self, peer: PeerId, addresses: Sequence[str]) -> None:
+        """See `protocol.network.Host`."""
+        raise NotImplementedError
+
+    async def request(
+        self,
+        peer: PeerId,
+        protocol: str,
+        payload: bytes,
+        read: Callable[[bytes], ReplyT],
+        addresses: Sequence[str] = (),
+    ) -> ReplyT:
+        """See `protocol.network.Host`."""
+        if addresses:
+            self.add_addresses(peer, addresses)
+        return await self.pool_of(protocol).request(peer, payload, read)
+
+    def answer(self, protocol: str, answerer: Answerer) -> None:
+        """See `protocol.network.Host`."""
+        self.serve(protocol, RequestServer(answerer).serve_stream)
+
+    def pool_of(self, protocol: str) -> RequestPool:
+        """Our streams for the requests of a protocol."""
+        pool = self._pools.get(protocol)
+        if pool is None:
+            pool = self._pools[protocol] = RequestPool(partial(self.open_stream, protocol=protocol))
+        return pool
+
+    async def close_pools(self) -> None:
+        """See `RequestPool.close`."""
+        for pool in self._pools.values():
+            await pool.close()
 
 
 async def _reset(line: _Line) -> None:

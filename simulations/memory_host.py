@@ -6,25 +6,23 @@ handler and one courier. Links can be cut and healed, hosts killed. Latency is t
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self, TypeVar
+from typing import Self
 
 import trio
 
-from peer.stream_requests import RequestPool, RequestServer
+from peer.stream_requests import RequestsOverStreams
 from protocol.errors import LocalError, ParallelPeerError, RemoteError, Unavailable
 from protocol.ids import PeerId
 from protocol.limits import ADDRESSES_PER_PEER_MAX, DIAL_TIMEOUT_S, STREAMS_PER_PEER_MAX
-from protocol.network import Answerer, StreamHandler
+from protocol.network import StreamHandler
 from protocol.signing import Identity
 from simulations.memory_stream import Courier, MemoryStream, Pipe, stream_pair
 
 _HOSTS_MAX = 1 << 24
-
-ReplyT = TypeVar("ReplyT")
 
 logger = logging.getLogger(__name__)
 
@@ -111,10 +109,11 @@ class MemoryNetwork:
         return trio.current_time() + self._latency_s
 
 
-class MemoryHost:
+class MemoryHost(RequestsOverStreams):
     """A `protocol.network.Host`; `async with` closes it."""
 
     def __init__(self, network: MemoryNetwork, identity: Identity, address: str, *, reachable: bool) -> None:
+        super().__init__()
         self.own_address = address
         self.reachable = reachable
         self._network = network
@@ -122,7 +121,6 @@ class MemoryHost:
         self._handlers: dict[str, StreamHandler] = {}
         self._book: dict[PeerId, dict[str, None]] = {}
         self._links: dict[PeerId, tuple[MemoryHost, _Link]] = {}
-        self._pools: dict[str, RequestPool] = {}
         self._handler_scopes: set[trio.CancelScope] = set()
         self.ended = False
 
@@ -148,30 +146,6 @@ class MemoryHost:
         """See `protocol.network.Host`."""
         newest = dict.fromkeys([*addresses, *self._book.get(peer, ())])
         self._book[peer] = dict.fromkeys(list(newest)[:ADDRESSES_PER_PEER_MAX])
-
-    async def request(
-        self,
-        peer: PeerId,
-        protocol: str,
-        payload: bytes,
-        read: Callable[[bytes], ReplyT],
-        addresses: Sequence[str] = (),
-    ) -> ReplyT:
-        """See `protocol.network.Host`."""
-        if addresses:
-            self.add_addresses(peer, addresses)
-        return await self.pool_of(protocol).request(peer, payload, read)
-
-    def answer(self, protocol: str, answerer: Answerer) -> None:
-        """See `protocol.network.Host`."""
-        self.serve(protocol, RequestServer(answerer).serve_stream)
-
-    def pool_of(self, protocol: str) -> RequestPool:
-        """Our streams for the requests of a protocol."""
-        pool = self._pools.get(protocol)
-        if pool is None:
-            pool = self._pools[protocol] = RequestPool(partial(self.open_stream, protocol=protocol))
-        return pool
 
     def serve(self, protocol: str, handler: StreamHandler) -> None:
         """See `protocol.network.Host`."""

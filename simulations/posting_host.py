@@ -172,7 +172,8 @@ class PostingHost(MemoryHost):
             return answerer.answer(caller, request)
         except TooMany as error:
             answerer.on_breach(caller.peer, error)
-            return error.reply
+            if error.reply:
+                return error.reply
         except RemoteError as error:
             answerer.on_breach(caller.peer, error)
         except Unavailable as error:
