@@ -222,7 +222,8 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
     if scenario.churn.kind == "trace" and not scenario.churn.trace_file:
         yield "churn.trace_file: must name a file where churn.kind is trace"
     if scenario.workload.jobs and scenario.workload.start_s < scenario.workers.join_s:
-        yield f"workload.start_s: must not be before all have joined, workers.join_s = {scenario.workers.join_s:g}"
+        joined_s = scenario.workers.join_s
+        yield f"workload.start_s: must be at least workers.join_s, {joined_s:g}: start later or let them join sooner"
     for key, distribution in _distributions(scenario):
         if distribution.kind == "uniform" and distribution.b < distribution.a:
             yield f"{key}.b: must be at least {key}.a, {distribution.a:g}, where {key}.kind is uniform"

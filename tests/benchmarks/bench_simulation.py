@@ -9,6 +9,7 @@ import sys
 import time
 from multiprocessing import get_context
 
+from protocol.errors import LocalError
 from simulations.growth import Growth
 from simulations.run import run
 from simulations.scenarios import find
@@ -44,9 +45,23 @@ def _dht(peers: int) -> str:
     return f"{speed} {grown.kib_per_peer:5.0f} KiB/peer  {found}, {grown.trace_hash[:16]}"
 
 
+def _check(what: str) -> None:
+    kind, _, number = what.partition(":")
+    if kind == "dht" and not (number.isdecimal() and int(number) > 1):
+        sys.exit(f"{what}: write dht:N, with N peers, at least 2")
+    try:
+        if kind != "dht":
+            find(what)
+    except LocalError as error:
+        sys.exit(str(error))
+
+
 def main() -> None:
     """Print a line for each."""
-    for what in sys.argv[1:] or DEFAULT:
+    names = sys.argv[1:] or DEFAULT
+    for what in names:
+        _check(what)
+    for what in names:
         with get_context("spawn").Pool(1) as pool:
             print(f"{what:14s} {pool.apply(measure, (what,))}", flush=True)
 

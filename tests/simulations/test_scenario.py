@@ -34,6 +34,7 @@ def test_files_that_a_scenario_names_lie_beside_it(tmp_path: Path) -> None:
         ('name = "x"\n[workers]\ncount = "a"', r"workers\.count: .*allowed: a whole number"),
         ('name = "x"\n[network.latency]\nkind = "f"', r"network\.latency\.kind: .*allowed: constant, lognormal"),
         ('name = "x"\nworkers = 3', "workers: .*allowed: a table with count"),
+        ('name = "x"\n[workers]\njoin_s = 60', r"workload\.start_s: must be at least workers\.join_s, 60"),
         ('name = "x"\n[[partitions]]\nstart_s = 1', r"partitions\[0\]\.end_s: is missing"),
         ('name = "x"\n[[partitions]]\nstart_s = 1\nend_s = 0.5', r"partitions\[0\]\.end_s: must be later"),
         (
