@@ -97,10 +97,6 @@ class ContactTable:
         if place >= 0:
             self._buckets.touch(place, now)
 
-    def has_room_for(self, peer: PeerId) -> bool:
-        """Whether `add` would put a new peer straight into a bucket."""
-        return self._buckets.has_room_for(node_number_of(peer))
-
     def wants(self, peer: PeerId) -> bool:
         """Whether a peer that says that it serves the DHT is worth a ping: a neighbour, or for a bucket with few."""
         return self._buckets.has_room_for(node_number_of(peer), self._wanted)

@@ -97,8 +97,8 @@ def test_a_full_bucket_asks_to_ping_its_oldest_and_keeps_it_when_it_lives() -> N
     first, second, third = sharing_no_bit(3)
     assert table.add(first, 0.0) is None
     assert table.add(second, 1.0) is None
-    assert not table.has_room_for(third.peer)
     assert table.add(third, 2.0) is None, "the oldest was heard of just now"
+    assert third.peer not in table
     assert table.add(third, PING_FRESH_S + 2.0) == first
     table.add(first, PING_FRESH_S + 3.0)
     assert first.peer in table and second.peer in table and third.peer not in table
