@@ -5,7 +5,6 @@ peers are held against the truth.
 """
 
 import heapq
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,12 +14,13 @@ from dht.service import DhtService
 from protocol.ids import NODE_ID_BYTES, PeerId, node_number_of
 from protocol.limits import BUCKET_SIZE
 from protocol.messages.dht import Contact
+from simulations.footprint import memory_kib
 from simulations.models.latency import make_latency
 from simulations.network import LinkRules, SimulatedNetwork
 from simulations.scenario import Latency
 from simulations.scheduler import run_seeded
 from simulations.trace import Trace
-from simulations.world import BOOTSTRAP_PEERS_MAX, STARTED_AT_UNIX_S, child, make_identity
+from simulations.world import BOOTSTRAP_PEERS_MAX, child, make_identity, wall_clock
 
 LOOKUPS = 200
 REST_S = 20.0
@@ -61,14 +61,14 @@ class Growth:
 
     def run(self) -> Grown:
         """Join, rest, look up. Raises `LocalError` when another simulation is going on in this process."""
-        before_kib = _memory_kib()
+        before_kib = memory_kib()
         run_seeded(self._main, f"{self._seed}/scheduler")
         return Grown(
             peers=self._peers,
             trace_hash=self._trace.hexdigest(),
             messages=self._trace.events,
             bytes_sent=self._bytes_sent,
-            kib_per_peer=(_memory_kib() - before_kib) / self._peers,
+            kib_per_peer=(memory_kib() - before_kib) / self._peers,
             lookup_s=sum(self._lookup_s) / len(self._lookup_s),
             found_share=sum(self._found) / (len(self._found) * min(BUCKET_SIZE, self._peers - 1)),
             exact_share=sum(one == min(BUCKET_SIZE, self._peers - 1) for one in self._found) / len(self._found),
@@ -97,7 +97,7 @@ class Growth:
         network.enroll(identity.peer_id, number)
         host = network.host(identity)
         random = child(self._seed, f"peer/{number}")
-        dht = DhtService(host, identity=identity, random=random, wall_clock=_wall_clock)
+        dht = DhtService(host, identity=identity, random=random, wall_clock=wall_clock)
         await nursery.start(dht.run)
         self._services.append(dht)
         self._contacts.append(Contact(peer=identity.peer_id, addresses=(host.own_address,)))
@@ -119,12 +119,3 @@ class Growth:
     def _tap(self, sender: PeerId, receiver: PeerId, protocol: str, data: bytes) -> None:
         self._trace.note("send", self._numbers[sender], self._numbers[receiver], data=data)
         self._bytes_sent += len(data)
-
-
-def _wall_clock() -> float:
-    return STARTED_AT_UNIX_S + trio.current_time()
-
-
-def _memory_kib() -> float:
-    """The most that this process has ever held."""
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

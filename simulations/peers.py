@@ -19,7 +19,7 @@ from protocol.signing import Envelope, Identity
 from protocol.worker_policy import WorkerPolicy
 from simulations.memory_host import MemoryHost
 from simulations.models.churn import Session
-from simulations.world import World
+from simulations.world import World, wall_clock
 
 ID_BITS = 160
 NEW_IDENTITY_AFTER_S = 5.0
@@ -153,7 +153,7 @@ class SimulatedPeer:
         self._leaving, self._session = False, trio.CancelScope()
         world.trace.note("join", self.number, peer)
         host = self.host = world.network.host(self.identity, reachable=self.reachable)
-        seam = Seam(self.identity, host, world.wall_clock, self.random, self.executor, None)
+        seam = Seam(self.identity, host, wall_clock, self.random, self.executor, None)
         settings = NodeSettings(policy=self.policy, bootstrap=world.entries.some(self.random))
         tell = partial(self._tell, trio.current_time())
         lookups = partial(world.book.on_lookup, self.number)

@@ -1,7 +1,6 @@
 """One run: the shipped peers on a simulated network, faults, healing, the end of all jobs, the checkers."""
 
 import gc
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from simulations import adversaries, checkers
 from simulations.attackers import Attacker, make_attackers
 from simulations.book import Book
 from simulations.figures import figures_of, tables_of
+from simulations.footprint import memory_kib
 from simulations.local_executor import LocalExecutor
 from simulations.models.churn import Session, make_churn
 from simulations.models.latency import make_latency
@@ -52,12 +52,12 @@ def run(scenario: Scenario, seed: int, progress: Progress | None = None) -> Resu
     jobs after `limits.duration_s`. Raises `LocalError` for a scenario that cannot be run, or when another run is
     going on in this process.
     """
-    started_at, memory_before = time.perf_counter(), _memory_kib()
+    started_at, memory_before = time.perf_counter(), memory_kib()
     simulation = Simulation(scenario, seed, progress or (lambda virtual_s, wall_s: None))
     with _rare_collections():
         run_seeded(simulation.main, f"{seed}/scheduler")
     wall_s = time.perf_counter() - started_at
-    return simulation.result(wall_s, _memory_kib() - memory_before)
+    return simulation.result(wall_s, memory_kib() - memory_before)
 
 
 class Simulation:
@@ -280,8 +280,3 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _memory_kib() -> float:
-    """The most that this process has ever held."""
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

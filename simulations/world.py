@@ -100,6 +100,11 @@ def child(seed: int, name: str) -> Random:
     return Random(f"{seed}/{name}")
 
 
+def wall_clock() -> float:
+    """Unix time in a run."""
+    return STARTED_AT_UNIX_S + trio.current_time()
+
+
 def make_identity(seed: int, number: int, life: int = 0) -> Identity:
     """The key of a peer of a run; each `life` is another identity of the same machine."""
     return Identity(hashlib.sha256(f"{seed}/identity/{number}/{life}".encode()).digest())
@@ -156,10 +161,6 @@ class World:
     def identity(self, number: int, life: int = 0) -> Identity:
         """The key of a peer; each `life` is another identity of the same machine."""
         return make_identity(self.seed, number, life)
-
-    def wall_clock(self) -> float:
-        """Unix time."""
-        return STARTED_AT_UNIX_S + trio.current_time()
 
     def enroll(self, peer: PeerId, number: int) -> None:
         """Everybody knows this peer by this number from now on."""
