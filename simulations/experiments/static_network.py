@@ -1,8 +1,7 @@
 """A static Kademlia network of any size, whose tables are made only for the peers that are asked.
 
-Tables are full: each bucket holds as many contacts as exist or fit, drawn at random. `SHIPPED` fills the
-contact table of `dht/`, `TEXTBOOK` is a table with one bucket for each bit of the own id, as in the paper;
-lookups are the shipped ones in both. Time is virtual; a peer's answer takes what the caller says.
+Tables and lookups are the shipped ones. The tables are full: each bucket holds as many contacts as exist or fit, drawn
+at random. Time is virtual; a peer's answer takes what the caller says.
 """
 
 import heapq
@@ -10,7 +9,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from random import Random
 
@@ -23,13 +21,6 @@ from protocol.ids import NODE_ID_BYTES, PeerId, node_id_of
 from protocol.messages.dht import Contact
 
 TABLES_KEPT_MAX = 4096
-
-
-class Tables(StrEnum):
-    """Which contact tables the peers have."""
-
-    TEXTBOOK = "textbook"
-    SHIPPED = "shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +47,14 @@ def contact_named(name: str) -> Contact:
 class StaticNetwork:
     """See the module. Peers are numbered; their ids are hashes, as in the real network."""
 
-    def __init__(
-        self,
-        size: int,
-        bucket_size: int,
-        random: Random,
-        tables: Tables = Tables.SHIPPED,
-        *,
-        extra: Sequence[Contact] = (),
-    ) -> None:
+    def __init__(self, size: int, bucket_size: int, random: Random, *, extra: Sequence[Contact] = ()) -> None:
         self.bucket_size = bucket_size
         self._random = random
         contacts = [*(contact_named(f"peer-{number}") for number in range(size)), *extra]
         self.size = len(contacts)
         self.contacts = sorted(contacts, key=lambda contact: node_id_of(contact.peer))
         self._ids = [int.from_bytes(node_id_of(contact.peer)) for contact in self.contacts]
-        make = self._shipped if tables is Tables.SHIPPED else self._textbook
-        self._nearest = lru_cache(TABLES_KEPT_MAX)(make)
+        self._nearest = lru_cache(TABLES_KEPT_MAX)(self._full_table)
 
     def known_to(self, contact: Contact, target: bytes, count: int) -> list[Contact]:
         """The closest contacts in a peer's table."""
@@ -107,23 +89,7 @@ class StaticNetwork:
         inside = self._range(low, bits)
         return self._random.sample(inside, min(self.bucket_size, len(inside)))
 
-    def _textbook(self, peer: PeerId) -> "Nearest":
-        own = int.from_bytes(node_id_of(peer))
-        known: list[tuple[int, Contact]] = []
-        for shift in range(ID_BITS - 1, -1, -1):
-            bucket = self._some((own >> shift ^ 1) << shift, shift)
-            known += [(int.from_bytes(node_id_of(contact.peer)), contact) for contact in bucket]
-            if len(self._range(own >> shift << shift, shift)) == 1:
-                break
-
-        def nearest(target: bytes, count: int) -> list[Contact]:
-            wanted = int.from_bytes(target)
-            found = heapq.nsmallest(count, known, key=lambda one: one[0] ^ wanted)
-            return [contact for _, contact in found]
-
-        return nearest
-
-    def _shipped(self, peer: PeerId) -> "Nearest":
+    def _full_table(self, peer: PeerId) -> "Nearest":
         own = int.from_bytes(node_id_of(peer))
         table = ContactTable(peer, 0.0, bucket_size=self.bucket_size)
         for shift in range(ID_BITS - 1, -1, -1):

@@ -17,7 +17,7 @@ from protocol.ids import PeerId, node_id_of
 from protocol.limits import BUCKET_SIZE, DIAL_TIMEOUT_S
 from protocol.messages.dht import Contact
 from simulations.experiments.outcome import Line, Outcome
-from simulations.experiments.static_network import Answer, StaticNetwork, Tables, walk
+from simulations.experiments.static_network import Answer, StaticNetwork, walk
 
 UNREACHABLE = 0.455
 ALPHA_IPFS = 3
@@ -38,7 +38,7 @@ def run(quick: bool) -> Outcome:
     peers, walks = (PEERS_QUICK, WALKS_QUICK) if quick else (PEERS_FULL, WALKS_FULL)
     lines: list[Line] = []
     for shipped in (False, True):
-        network = StaticNetwork(peers, BUCKET_SIZE, Random(2), Tables.SHIPPED if shipped else Tables.TEXTBOOK)
+        network = StaticNetwork(peers, BUCKET_SIZE, Random(2))
         for unreachable in (0.0, UNREACHABLE):
             times = measure(network, unreachable, walks, shipped=shipped)
             lines += _lines(times, unreachable, shipped=shipped)

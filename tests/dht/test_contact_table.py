@@ -129,7 +129,7 @@ def test_one_that_waits_and_then_gets_in_by_itself_waits_no_more(order: list[int
         table.check_invariants()
 
 
-@given(st.lists(st.integers(0, 2000), unique=True, min_size=100, max_size=400))
+@given(st.lists(st.integers(0, 2000), unique=True, min_size=30, max_size=120))
 def test_a_bucket_of_the_neighbourhood_takes_twice_its_size_and_no_more(members: list[int]) -> None:
     table = ContactTable(OWN, 0.0, bucket_size=3)
     own = node_id_of(OWN)

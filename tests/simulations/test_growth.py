@@ -1,8 +1,11 @@
 """The DHT alone: a network that is exact when small, and the same again from the same seed."""
 
+import pytest
+
 from simulations.growth import Growth
 
 
+@pytest.mark.slow
 def test_a_small_network_finds_exactly_the_closest_and_grows_the_same_way_again() -> None:
     joined: list[int] = []
     one = Growth(60, 3, 10.0, joined.append).run()
