@@ -1,7 +1,7 @@
 """Answering the requests of others: the thin part in front of the contact table and the record store.
 
 What breaks the protocol costs the sender its stream and is reported; what is merely not possible is
-refused with a reason. A peer may send so many requests a window, and so many peers may.
+refused with a reason. Each peer may send so many requests a second.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from dht.counters import DhtCounters, OnRemoteError, type_of
 from dht.diversity import origin_of
 from dht.record_store import Kept, LateRecord, RecordStore
 from protocol.errors import BadFrame, BadRecord, BadSignature
-from protocol.ids import PeerId
 from protocol.limits import CONTACTS_PER_REPLY_MAX
 from protocol.messages.dht import (
     DHT_CODEC,
@@ -30,10 +29,11 @@ from protocol.messages.dht import (
     Stored,
 )
 from protocol.network import Caller, TooMany
+from protocol.peer_rate import PeerRate
 
-WINDOW_S = 5.0
-REQUESTS_PER_PEER_PER_WINDOW_MAX = 1000
-PEERS_PER_WINDOW_MAX = 8192
+REQUESTS_PER_PEER_PER_S_MAX = 200.0
+REQUESTS_PER_PEER_BURST_MAX = 1000
+PEERS_COUNTED_MAX = 8192
 REASON_LENGTH_MAX = 256
 
 
@@ -59,37 +59,18 @@ class DhtServer:
         self._wall_clock = wall_clock
         self._on_introduced = on_introduced
         self._on_remote_error = on_remote_error
-        self._window_ends_at = 0.0
-        self._asked: dict[PeerId, int] = {}
-        """Requests of each peer in this window."""
+        self._rate = PeerRate(REQUESTS_PER_PEER_BURST_MAX, REQUESTS_PER_PEER_PER_S_MAX, PEERS_COUNTED_MAX)
 
     def answer(self, caller: Caller, request: bytes) -> bytes:
         """The encoded reply; raises `RemoteError`, of which the host tells the service."""
         message = DHT_CODEC.decode(request)
         self._counters.received[type_of(message)] += 1
-        if not self._may_ask(caller.peer):
+        if not self._rate.allow(caller.peer, trio.current_time()):
             refusal = DHT_CODEC.encode(Failed(request_id=message.request_id, reason="too many requests"))
-            per_s = REQUESTS_PER_PEER_PER_WINDOW_MAX / WINDOW_S
-            raise TooMany(f"{caller.peer} sends over {per_s:.0f} requests per second", refusal)
+            raise TooMany(f"{caller.peer} sends over {REQUESTS_PER_PEER_PER_S_MAX:.0f} requests per second", refusal)
         reply = self._reply(message, caller)
         self._counters.sent[type_of(reply)] += 1
         return DHT_CODEC.encode(reply)
-
-    def forget_old_windows(self) -> None:
-        """Free what a window that is over has counted."""
-        if trio.current_time() >= self._window_ends_at:
-            self._asked = {}
-
-    def _may_ask(self, peer: PeerId) -> bool:
-        now = trio.current_time()
-        if now >= self._window_ends_at:
-            self._asked = {}
-            self._window_ends_at = now + WINDOW_S
-        asked = self._asked.get(peer, 0)
-        if asked >= REQUESTS_PER_PEER_PER_WINDOW_MAX or (not asked and len(self._asked) >= PEERS_PER_WINDOW_MAX):
-            return False
-        self._asked[peer] = asked + 1
-        return True
 
     def _reply(self, request: DhtMessage, caller: Caller) -> DhtMessage:
         self._table.touch(caller.peer, trio.current_time())

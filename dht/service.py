@@ -270,7 +270,6 @@ class DhtService:
         while True:
             await trio.sleep(interval_s * self._random.uniform(0.8, 1.2))
             self._records.expire(self._wall_clock())
-            self._server.forget_old_windows()
             for contact in self._table.retries_due(trio.current_time()):
                 self._requester.ping_soon(contact)
             if not self.contact_count:

@@ -7,12 +7,12 @@ from random import Random
 from protocol.bodies import Manifest
 from protocol.errors import RemoteError
 from protocol.ids import RANDOM_ID_BITS, BidId, PeerId
-from protocol.limits import BID_LIFETIME_S, MIB
+from protocol.limits import BID_LIFETIME_S, COORDINATORS_REMEMBERED_MAX, MIB
 from protocol.messages.job import Award, Bid, Call, RefusalReason
+from protocol.peer_rate import PeerRate
 from protocol.signing import open_envelope
 from protocol.worker_lease import LeaseTerms
 from protocol.worker_policy import (
-    CallRate,
     Free,
     Problem,
     WorkerPolicy,
@@ -45,7 +45,8 @@ class Auction:
         self._policy = policy
         self._environments = dict(environments)
         self._random = random
-        self._rate = CallRate(policy.calls_per_minute_max)
+        calls_max = policy.calls_per_minute_max
+        self._rate = PeerRate(calls_max, calls_max / 60.0, COORDINATORS_REMEMBERED_MAX)
 
     def may_i(self, call: Call, coordinator: PeerId, now: float) -> Problem | None:
         """The first question; counts the call against its coordinator's rate."""

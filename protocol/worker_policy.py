@@ -3,7 +3,6 @@
 Pure decisions; each refusal has its reason and says in words what was missing.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from protocol.ids import PeerId
 from protocol.limits import (
     CALLS_PER_PEER_PER_MINUTE_MAX,
     CHUNKS_PER_BATCH_MAX,
-    COORDINATORS_REMEMBERED_MAX,
     LEASES_PER_WORKER_MAX,
     MIB,
 )
@@ -108,24 +106,3 @@ def slots_to_bid(call: Call, free: Free) -> int:
 def price_to_bid(policy: WorkerPolicy, call: Call) -> float:
     """The owner's price, or the call's highest where that lies below it (after `may_i`)."""
     return min(policy.price, call.price_max)
-
-
-class CallRate:
-    """A token bucket per coordinator: `per_minute_max` calls at once, refilled over a minute.
-
-    Remembers `COORDINATORS_REMEMBERED_MAX` coordinators, those that called last.
-    """
-
-    def __init__(self, per_minute_max: int) -> None:
-        self._per_minute_max = per_minute_max
-        self._buckets: OrderedDict[PeerId, tuple[float, float]] = OrderedDict()
-
-    def allow(self, coordinator: PeerId, now: float) -> bool:
-        """Count a call; False when it is one too many."""
-        tokens, since = self._buckets.pop(coordinator, (float(self._per_minute_max), now))
-        tokens = min(self._per_minute_max, tokens + (now - since) * self._per_minute_max / 60.0)
-        allowed = tokens >= 1.0
-        self._buckets[coordinator] = (tokens - allowed, now)
-        if len(self._buckets) > COORDINATORS_REMEMBERED_MAX:
-            self._buckets.popitem(last=False)
-        return allowed

@@ -11,7 +11,7 @@ from dht_records import NOW_UNIX_S, capability, identity, record
 from trio.testing import MockClock
 
 from dht.keys import directory_key
-from dht.server import REQUESTS_PER_PEER_PER_WINDOW_MAX
+from dht.server import REQUESTS_PER_PEER_BURST_MAX
 from peer.stream_requests import STREAM_IDLE_S, STREAMS_SERVED_PER_PEER_MAX
 from protocol.channel import MessageChannel
 from protocol.errors import ParallelPeerError, StreamClosed, Unavailable
@@ -135,7 +135,7 @@ async def test_too_many_requests_are_refused_then_reset(network: DhtNetwork, aut
     channel = await open_channel(attacker, victim)
     refused = None
     try:
-        for number in range(2 * REQUESTS_PER_PEER_PER_WINDOW_MAX):
+        for number in range(2 * REQUESTS_PER_PEER_BURST_MAX):
             await channel.send(*(Ping(request_id=number) for _ in range(50)))
             for _ in range(50):
                 reply = await channel.receive()

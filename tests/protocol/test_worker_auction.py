@@ -28,7 +28,6 @@ from protocol.limits import (
     BID_LIFETIME_S,
     CALLS_PER_PEER_PER_MINUTE_MAX,
     CHUNK_CREDIT_PER_SLOT,
-    COORDINATORS_REMEMBERED_MAX,
     LEASE_LIFETIME_S,
     SESSION_IDLE_S,
     SESSIONS_PER_COORDINATOR_MAX,
@@ -36,7 +35,7 @@ from protocol.limits import (
 from protocol.messages.job import Award, Bid, Leaving, Outbid, Ready, Refusal, RefusalReason
 from protocol.signing import Envelope
 from protocol.worker_events import EndLease, EndSession, SessionEnded, SessionOpened, StartLease, Stop, Tick
-from protocol.worker_policy import MEMORY_BYTES_PER_SLOT_DEFAULT, CallRate, WorkerPolicy
+from protocol.worker_policy import MEMORY_BYTES_PER_SLOT_DEFAULT, WorkerPolicy
 
 FORGED = Envelope(signer=COORDINATOR.peer_id, body=manifest().body, signature=bytes(64))
 
@@ -202,14 +201,6 @@ def test_calls_are_limited_per_coordinator_and_the_limit_recovers() -> None:
     assert refusal_of(worker, call()).reason is RefusalReason.TOO_MANY_CALLS
     assert isinstance(sent(tell(worker, call(), session=1), 1)[0], Bid)
     assert isinstance(sent(tell(worker, call(), now=1.0))[0], Bid)
-
-
-def test_the_limit_remembers_a_bounded_number_of_coordinators() -> None:
-    rate = CallRate(1)
-    for number in range(COORDINATORS_REMEMBERED_MAX + 10):
-        assert rate.allow(str(number), 0.0)  # type: ignore[arg-type]
-    assert len(rate._buckets) == COORDINATORS_REMEMBERED_MAX
-    assert not rate.allow(str(COORDINATORS_REMEMBERED_MAX), 0.0)  # type: ignore[arg-type]
 
 
 def test_an_idle_lease_gives_way_to_a_new_call_but_not_too_soon() -> None:
