@@ -26,11 +26,11 @@ from dht.keys import (
     shard_bits,
 )
 from dht.service import DhtService, Placement
-from protocol.capability import Capability
+from protocol.capability import Capability, verified_capability
 from protocol.errors import LocalError
 from protocol.ids import PeerId
 from protocol.limits import RECORD_LIFETIME_S, RECORD_SIZE_BYTES_MAX, RECORDS_PER_KEY_MAX
-from protocol.signing import Envelope, Identity, open_envelope
+from protocol.signing import Envelope, Identity
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -145,7 +145,7 @@ class Directory:
 
     def _merge(self, found: dict[PeerId, Capability], envelopes: list[Envelope]) -> None:
         for envelope in envelopes:
-            capability = open_envelope(envelope, Capability)  # The DHT has checked the rest.
+            capability = verified_capability(envelope)  # The DHT has checked the rest.
             known = found.get(capability.peer)
             newer = known is None or capability.sequence > known.sequence
             if newer and capability.peer != self._identity.peer_id:

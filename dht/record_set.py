@@ -121,7 +121,7 @@ class RecordSet:
         return out is not record
 
     def _rivals(self, origin: str) -> list[int]:
-        """The places, by rank, of the records from one network that fills its share; else all are rivals, none here."""
+        """Places, by rank, of the records that one from a network competes with; none where it competes with all."""
         if not origin:
             return []
         rivals = [place for place, peer in enumerate(self._by_rank) if self._records[peer].origin == origin]

@@ -55,7 +55,7 @@ def open_capability(envelope: Envelope, now_unix_s: float, peer: PeerId | None =
         raise BadRecord(f"a record of {len(envelope.body)} bytes; at most {RECORD_SIZE_BYTES_MAX} are allowed")
     if peer is not None and envelope.signer != peer:
         raise BadSignature(f"a record signed by {envelope.signer}, expected {peer}")
-    record = _verified(envelope)
+    record = verified_capability(envelope)
     if record.expires_at_unix_s <= now_unix_s:
         raise BadRecord(f"the record of {record.peer} expired {now_unix_s - record.expires_at_unix_s:.0f} s ago")
     if record.expires_at_unix_s > now_unix_s + RECORD_LIFETIME_S + RECORD_CLOCK_SKEW_S:
@@ -64,8 +64,11 @@ def open_capability(envelope: Envelope, now_unix_s: float, peer: PeerId | None =
 
 
 @lru_cache(maxsize=RECORDS_CACHED_MAX)
-def _verified(envelope: Envelope) -> Capability:
-    """What does not change with time; the same record comes from each of its holders."""
+def verified_capability(envelope: Envelope) -> Capability:
+    """The record inside, checked but for size and time; remembered, since the same one comes from all its holders.
+
+    Raises `BadSignature` or `BadFrame`.
+    """
     record = open_envelope(envelope, Capability)
     if record.peer != envelope.signer:
         raise BadSignature(f"a record about {record.peer} signed by {envelope.signer}")
