@@ -6,7 +6,6 @@ structures, dates or regular expressions, which no message needs.
 """
 
 import io
-import re
 from collections.abc import Callable
 from typing import NoReturn, cast
 
@@ -17,8 +16,9 @@ from protocol.errors import BadFrame, LocalError
 NESTING_DEPTH_MAX = 64
 # The tags for which cbor2 has decoders of its own, less 2 and 3 (big integers).
 _TAGS_REFUSED = (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
-# First bytes of the simple values other than false, true and null, and of `undefined`.
-_ODD_SIMPLE_VALUES = re.compile(rb"[\xe0-\xf3\xf7\xf8]")
+# First bytes of the simple values other than false, true and null, and of `undefined`; and all others.
+_ODD_FIRST_BYTES = bytes((*range(0xE0, 0xF4), 0xF7, 0xF8))
+_OTHER_BYTES = bytes(set(range(256)) - set(_ODD_FIRST_BYTES))
 
 
 def _refuse(*_: object) -> NoReturn:
@@ -41,14 +41,6 @@ def decode(data: bytes, tag_hook: Callable[..., object] = _refuse) -> object:
 
     `tag_hook(tag, immutable)` turns a tag that cbor2 does not know into a value; by default it is refused.
     """
-    value = decode_to_convert(data, tag_hook)
-    if _ODD_SIMPLE_VALUES.search(data):
-        _refuse_simple_values(value)
-    return value
-
-
-def decode_to_convert(data: bytes, tag_hook: Callable[..., object] = _refuse) -> object:
-    """As `decode`, for values that are then converted to a type: odd simple values are left for that to refuse."""
     decoder = cbor2.CBORDecoder(
         io.BytesIO(data),
         tag_hook=tag_hook,
@@ -63,6 +55,8 @@ def decode_to_convert(data: bytes, tag_hook: Callable[..., object] = _refuse) ->
     except (cbor2.CBORError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise BadFrame(f"not valid CBOR: {str(error)[:200]}") from error
     _refuse_trailing_bytes(decoder)
+    if data.translate(None, _OTHER_BYTES):
+        _refuse_simple_values(value)
     return cast(object, value)
 
 

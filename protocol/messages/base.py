@@ -74,7 +74,7 @@ class MessageCodec(Generic[MessageT]):
 
     def decode(self, payload: bytes) -> MessageT:
         """The typed message; raises `UnknownMessage` or `BadFrame`."""
-        value = encoding.decode_to_convert(payload)
+        value = encoding.decode(payload)
         if not isinstance(value, dict):
             raise BadFrame(f"a message must be a map, not a {type(value).__name__}")
         name = value.get("type")
