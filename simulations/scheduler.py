@@ -46,7 +46,9 @@ def run_seeded(main: Callable[[], Awaitable[ValueT]], seed: str) -> ValueT:
     setattr(module, _SOURCE, _Source(seed))
     setattr(module, _SWITCH, True)
     try:
-        return trio.run(main, clock=_standing_clock())
+        # An interruption waits for a checkpoint of `main`: raised wherever it strikes, it would end trio itself when
+        # that is in the clock, and be lost when that is in a callback of the garbage collector.
+        return trio.run(main, clock=_standing_clock(), restrict_keyboard_interrupt_to_checkpoints=True)
     except BaseExceptionGroup as group:
         raise _cause(group) from group
     finally:

@@ -9,9 +9,8 @@ from cli.interrupts import terminated_like_interrupted
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_is_not_ignored():
-    """As in a terminal, also where the tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def ctrl_c_is_given_back():
+    before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
 
@@ -29,7 +28,21 @@ def test_without_ctrl_c_it_is_interrupted_as_well():
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_what_trio_protects_is_not_broken_into():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_is_ignored_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with terminated_like_interrupted():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.SIG_IGN
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("on_ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_what_trio_protects_is_not_broken_into(on_ctrl_c):
+    signal.signal(signal.SIGINT, on_ctrl_c)
     ended_well = []
 
     @trio.lowlevel.enable_ki_protection

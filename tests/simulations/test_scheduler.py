@@ -1,6 +1,7 @@
 """The seeded scheduler: one seed, one order; and the story of a run as a hash."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_what_ends_a_run_comes_out_as_itself(errors: list[BaseException], comes_
 
     with pytest.raises(comes_out):
         run_seeded(main, "1")
+
+
+def test_an_interruption_waits_for_a_checkpoint() -> None:
+    """Wherever it strikes: also in code that trio calls, or that swallows what is raised in it."""
+    reached = []
+
+    async def main() -> None:
+        signal.raise_signal(signal.SIGINT)
+        reached.append(True)
+        await trio.sleep(1)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seeded(main, "1")
+    assert reached
 
 
 def test_a_second_run_inside_a_run_is_refused_in_words() -> None:
