@@ -16,6 +16,7 @@ from cli import simulate
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
+from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 
 if TYPE_CHECKING:
     from peer.control_client import ControlClient
@@ -87,7 +88,21 @@ def submit(
     job_file: Annotated[Path, typer.Argument(help="A file with `def run(item)`.", metavar="JOB_FILE")],
     inputs: Annotated[Path, typer.Option("--map", metavar="FILE", help="One JSON value per line, one line per item.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("results"),
-    verify: Annotated[str, typer.Option(help="How results are checked: none, quorum:N or audit:RATE.")] = "quorum:2",
+    verify: Annotated[
+        str, typer.Option(help="How results are checked: adaptive, none, quorum:N or audit:RATE.")
+    ] = "adaptive",
+    max_error: Annotated[
+        float, typer.Option(metavar="SHARE", help="adaptive: most wrong results among those accepted.")
+    ] = MAX_ERROR,
+    max_overhead: Annotated[
+        float, typer.Option(metavar="N", help="adaptive: most executions per chunk in an honest network.")
+    ] = MAX_OVERHEAD,
+    assume_liars: Annotated[
+        float, typer.Option(metavar="SHARE", help="adaptive: the share of peers that may lie, all together.")
+    ] = ASSUME_LIARS,
+    audit_share: Annotated[
+        str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
+    ] = f"{AUDIT_SHARE:.0%}",
     local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
     price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
     item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
@@ -119,6 +134,10 @@ def submit(
         runtime=runtime,
         name=name or job_file.stem,
         verify=verify,
+        max_error=max_error,
+        max_overhead=max_overhead,
+        assume_liars=assume_liars,
+        audit_share=audit_share,
         local=local,
         price_max=price_max,
         item_timeout_s=item_timeout,

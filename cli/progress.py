@@ -49,6 +49,7 @@ class JobProgress:
         self._live = Live(Group(self._bar, self._waiting), console=self._bar.console, transient=True)
         self._story = StoryTail() if with_story else None
         self._plain = PlainLines()
+        self._plan = PlanOnce()
 
     def __enter__(self) -> Self:
         if self._bar.console.is_terminal:
@@ -63,6 +64,8 @@ class JobProgress:
         if self._story is not None:
             for line in self._story.new_lines(job):
                 self._bar.console.print(f"  {line}")
+        for line in self._plan.new_lines(job):
+            say(line)
         if not self._bar.console.is_terminal:
             self._plain.show(job)
             return
@@ -85,6 +88,21 @@ class StoryTail:
         known = next((n for n in range(len(job.events), 0, -1) if self._shown[-n:] == job.events[:n]), 0)
         self._shown = list(job.events)
         return [clean(with_names(line, job)) for line in job.events[known:]]
+
+
+class PlanOnce:
+    """The plan when the first peers are there, and again if it comes to promise the target, or no longer does."""
+
+    def __init__(self) -> None:
+        self._promised: bool | None = None
+
+    def new_lines(self, job: JobView) -> list[str]:
+        """What to print for this view."""
+        promised = not job.shortfall
+        if not job.plan or promised is self._promised or job.state.is_final:
+            return []
+        self._promised = promised
+        return [f"plan: {job.plan}", *([job.shortfall] if job.shortfall else [])]
 
 
 class PlainLines:

@@ -11,6 +11,7 @@ from rich.text import Text
 from cli.console import clean
 from cli.text import MARK, count, fault_mark, funnel_line, seconds, short_peer, size, with_names, worker_name
 from peer.views import JobState, JobView, PeerView, StatusView, WorkerView
+from protocol.plan_words import share
 
 _STATE_STYLE = {
     JobState.DONE: "green",
@@ -143,6 +144,8 @@ def _job_table(job: JobView) -> Table:
     table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds")
     table.add_row("verification", f"{job.verify}: {count(job.audits, 'audit')}, {count(job.votes, 'vote')}, "
                   f"{count(job.mismatches, 'mismatch', 'mismatches')}")  # fmt: skip
+    if job.error_bound is not None:
+        table.add_row("wrong results", _bound_in_words(job))
     table.add_row("overhead", f"{job.overhead:.2f} executions per item ({job.executions:,} in all)")
     if job.liars:
         caught = ", ".join(short_peer(peer) for peer in job.liars)
@@ -151,6 +154,15 @@ def _job_table(job: JobView) -> Table:
     if job.bytes_sent or job.bytes_received:
         table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
     return table
+
+
+def _bound_in_words(job: JobView) -> str:
+    reached = job.error_bound or 0.0
+    bound = f"at most {share(reached)} expected if {share(job.assume_liars)} of the peers lie"
+    if job.verify != "adaptive":
+        return bound
+    missed = "" if reached <= job.max_error else ", not reached"
+    return f"{bound} (target {share(job.max_error)}{missed})"
 
 
 def _workers_in_words(job: JobView) -> str:

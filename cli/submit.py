@@ -1,6 +1,6 @@
 """`peer submit`: check the inputs, find or start a peer, follow the job, write what it gave."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,8 @@ def make_request(*, runtime: str, local: str, memory_mib: int, **wanted: str | f
     """Check the options of a job; what comes back makes the request once code and items are read. Raises `WrongUse`."""
     if runtime not in RUNTIMES:
         raise WrongUse(f"no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
-    _check_policy(str(wanted["verify"]))
+    wanted["audit_share"] = _share("--audit-share", str(wanted["audit_share"]))
+    _check_policy(wanted)
     plain = {**wanted, "runtime": runtime, "local": _slots(local), "memory_bytes_max": memory_mib * MIB}
 
     def make(code: str, items: list[object]) -> JobRequest:
@@ -162,10 +163,24 @@ def _check_bootstrap(address: str) -> None:
         raise WrongUse(str(error)) from error
 
 
-def _check_policy(text: str) -> None:
-    from protocol.verification import parse_policy
+def _check_policy(wanted: Mapping[str, str | float | int]) -> None:
+    from protocol.adaptive import parse_policy
+    from protocol.planner import Target
 
+    names = ("max_error", "max_overhead", "assume_liars", "audit_share")
+    target = Target(**{name: float(wanted[name]) for name in names})
+    if problem := target.problem():
+        raise WrongUse(f"--{problem}")
     try:
-        parse_policy(text)
+        parse_policy(str(wanted["verify"]), target)
     except LocalError as error:
         raise WrongUse(f"--verify: {error}") from error
+
+
+def _share(option: str, text: str) -> float:
+    """`25%` or `0.25`."""
+    number, percent = text.strip(), text.strip().endswith("%")
+    try:
+        return float(number.rstrip("% ")) / (100 if percent else 1)
+    except ValueError:
+        raise WrongUse(f"{option} takes a share such as 25% or 0.25, not {text!r}") from None

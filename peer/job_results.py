@@ -62,6 +62,10 @@ class JobResults:
         self._sink.record([ResultLine(item=item, ok=False, error=error) for item in range(piece.start, piece.stop)])
         self._add(piece, Tallied(0, piece.stop - piece.start, 0.0))
 
+    def forget(self, chunk: ChunkId) -> None:
+        """What was kept of it besides the result that counts is of no more use."""
+        self._candidates.pop(chunk, None)
+
     def revoke(self, piece: Piece) -> None:
         """What counted no longer does."""
         tallied = self._settled.pop(piece.chunk)

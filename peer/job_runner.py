@@ -13,7 +13,7 @@ from dht.directory import Directory
 from peer.deadline import DeadlineTimer
 from peer.job_items import JobItems
 from peer.job_results import JobResults
-from peer.job_setup import JobBooks, check_runnable, manifest_of
+from peer.job_setup import JobBooks, check_runnable, manifest_of, target_of
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.local_slots import LocalSlots, LocalWork
@@ -21,6 +21,7 @@ from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobState, JobView
 from peer.worker_link import CheckedResult
 from peer.worker_pool import WorkerPool
+from protocol.adaptive import parse_policy
 from protocol.chunk import Failure
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
@@ -47,12 +48,12 @@ from protocol.job_events import (
     RunAudit,
     Settled,
     Tick,
+    Upheld,
     WorkerReady,
 )
 from protocol.job_machine import JobMachine, JobRules
 from protocol.limits import LOCAL_CHUNK_CREDIT
 from protocol.outcomes import comparison_key
-from protocol.verification import parse_policy
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ class JobRunner:
     def __init__(
         self, seam: Seam, directory: Directory, job: JobId, request: JobRequest, books: JobBooks, *, open_ended: bool
     ) -> None:
-        policy = parse_policy(request.verify)
+        target = target_of(request)
+        policy = parse_policy(request.verify, target)
         self._seam = seam
         self._job = job
         self._request = request
@@ -83,7 +85,9 @@ class JobRunner:
         self._items = JobItems()
         self._sizes_bytes = self._items.add(request.items)
         self._results = JobResults(books.results)
-        rules = JobRules(policy, can_execute, request.item_timeout_s, request.worker_wait_s)
+        rules = JobRules(
+            policy, can_execute, target, max(1, request.local), request.item_timeout_s, request.worker_wait_s
+        )
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
         manifest = manifest_of(job, request)
@@ -167,6 +171,8 @@ class JobRunner:
                 self._local.recall(chunk)
             case Settled(piece, key, source):
                 self._results.settle(piece, key, source or self._seam.host.peer_id)
+            case Upheld(chunk):
+                self._results.forget(chunk)
             case Revoked(piece):
                 self._results.revoke(piece)
             case GaveUp(piece, failure, tried):
@@ -280,6 +286,8 @@ class JobRunner:
             state=self._state,
             runtime=self._request.runtime,
             verify=self._request.verify,
+            max_error=self._request.max_error,
+            assume_liars=self._request.assume_liars,
             message=self._message or self._waiting_for(),
             submitted_at_unix_s=self._submitted_at_unix_s,
             elapsed_s=until - self._started_at,

@@ -10,6 +10,7 @@ from protocol.bodies import Manifest, Receipt
 from protocol.errors import LocalError
 from protocol.ids import JobId
 from protocol.job_events import Effect
+from protocol.planner import Target
 from protocol.verification import Audit, VerificationPolicy
 
 
@@ -36,6 +37,11 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Ex
     if isinstance(policy, Audit):
         raise LocalError(f"audits need {request.runtime} in a sandbox on this machine: use --verify quorum:2")
     return False
+
+
+def target_of(request: JobRequest) -> Target:
+    """What the user asks of `adaptive`."""
+    return Target(request.max_error, request.max_overhead, request.assume_liars, request.audit_share)
 
 
 def manifest_of(job: JobId, request: JobRequest) -> Manifest:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from peer.job_plan import plan_of
 from peer.job_results import JobResults
 from peer.views import Funnel, JobView, WorkerView
 from protocol.auction import AuctionMachine, CandidateState
@@ -85,6 +86,7 @@ def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView
         compute_total_s=total_s,
         speed_up=results.compute_s / view.elapsed_s if view.elapsed_s > 0 else 0.0,
         overhead=executions / done if done else 0.0,
+        **plan_of(machine),
         audits=court.audits,
         votes=court.votes,
         mismatches=court.mismatches,

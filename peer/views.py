@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
+
 
 class JobState(StrEnum):
     """Where a job stands. All but the first two are final."""
@@ -34,8 +36,13 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     items: list[object]
     runtime: str = "python"
     entry: str = "run"
-    verify: str = "quorum:2"
-    """`none`, `quorum:N` or `audit:RATE`."""
+    verify: str = "adaptive"
+    """`adaptive`, `none`, `quorum:N` or `audit:RATE`."""
+    max_error: float = MAX_ERROR
+    """For `adaptive`; see `protocol/planner.py:Target` for this and the next three."""
+    max_overhead: float = MAX_OVERHEAD
+    assume_liars: float = ASSUME_LIARS
+    audit_share: float = AUDIT_SHARE
     local: Annotated[int, Meta(ge=0, le=256)] = 1
     """Slots of the submitter's own machine; 0 turns it off."""
     price_max: Annotated[float, Meta(ge=0)] = 10.0
@@ -107,6 +114,14 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """`compute_s / elapsed_s`: against one machine that computes the items one after another."""
     overhead: float = 0.0
     """Executions per item."""
+    plan: str = ""
+    """How results are checked, at what cost and to what bound, with the peers at hand; for `adaptive`."""
+    shortfall: str = ""
+    """Why the target is not promised, and what would carry it; empty where it is."""
+    max_error: float = MAX_ERROR
+    assume_liars: float = ASSUME_LIARS
+    error_bound: float | None = None
+    """The share of wrong results is not expected to be above this; None until results are final."""
     audits: int = 0
     votes: int = 0
     mismatches: int = 0

@@ -103,6 +103,8 @@ class Vote:
     """Given by the coordinator's own machine."""
     audit_drawn: bool = False
     """The secret draw fell on this result, made after the commitment arrived."""
+    newcomer: bool = False
+    """Its worker had not paid its dues by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class Chunk:
     """The party of each peer that was given the chunk, where one could be told."""
     wanted: int = 1
     """How many more results the verification asks for."""
+    counted: bool = False
+    """Whether it has counted as clean for those who were right: once, however often it is settled."""
     audit_pending: bool = False
     audit_keys: list[bytes] = field(default_factory=list)
     accepted_key: bytes | None = None

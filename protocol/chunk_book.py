@@ -34,6 +34,11 @@ class ChunkBook:
         return len(self.sizes_bytes) - self.uncut_from
 
     @property
+    def cut_count(self) -> int:
+        """Chunks that were ever cut."""
+        return self._next_id
+
+    @property
     def has_work(self) -> bool:
         """Whether a chunk lacks replicas, or items are in no chunk yet."""
         return bool(self._lacking) or self.uncut > 0

@@ -7,6 +7,7 @@ something else each time ends the job with a message instead of convicting hones
 
 from collections.abc import Callable
 
+from protocol.audit_room import AuditRoom
 from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger
 from protocol.chunk_book import ChunkBook
 from protocol.dispatch import Dispatch
@@ -21,12 +22,14 @@ from protocol.job_events import (
     Revoked,
     RunAudit,
     Settled,
+    Upheld,
 )
 from protocol.verification import (
     AcceptTrusted,
     AcceptVoted,
     Disputed,
     NeedAudit,
+    NeedCheck,
     NeedMore,
     VerificationPolicy,
     majority,
@@ -51,16 +54,20 @@ class Court:
         dispatch: Dispatch,
         policy: VerificationPolicy,
         can_audit: bool,
+        room: AuditRoom,
         emit: Callable[[Effect], None],
     ) -> None:
         self._book = book
         self._workers = workers
         self._dispatch = dispatch
-        self._policy = policy
+        self.policy = policy
         self._can_audit = can_audit
+        self._room = room
         self._emit = emit
         self.audits_pending = 0
         self.audits = 0
+        self.confirmed = 0
+        """Chunks that counted already when an audit found them right."""
         self.audited_items = 0
         self.audit_compute_s = 0.0
         self.votes = 0
@@ -78,7 +85,7 @@ class Court:
         self._book.touch(chunk)
 
     def _apply(self, chunk: Chunk, now: float) -> None:
-        match self._policy.judge(tuple(chunk.votes.values())):
+        match self.policy.judge(tuple(chunk.votes.values())):
             case AcceptVoted(key):
                 self.votes += 1
                 self._settle(chunk, key, How.VOTED, now)
@@ -86,15 +93,18 @@ class Court:
                 self._settle(chunk, key, How.TRUSTED, now)
             case NeedMore(count):
                 chunk.wanted = count
-            case NeedAudit():
-                self._ask_for_audit(chunk, now)
+            case NeedCheck(count) if chunk.live or now < self._room.opens_at(chunk.count, self.audits_pending):
+                chunk.wanted = count
+            case NeedCheck() | NeedAudit():
+                self.ask_for_audit(chunk, now)
             case Disputed():
                 self.mismatches += 1
-                self._ask_for_audit(chunk, now)
+                self.ask_for_audit(chunk, now)
 
     # Audits.
 
-    def _ask_for_audit(self, chunk: Chunk, now: float) -> None:
+    def ask_for_audit(self, chunk: Chunk, now: float) -> None:
+        """Have the coordinator execute the chunk; where it cannot, more votes decide."""
         if not self._can_audit:
             self._settle_by_majority(chunk, now)
             return
@@ -103,6 +113,27 @@ class Court:
         self.audits_pending += 1
         keys = {vote.key for vote in chunk.votes.values()} | set(chunk.audit_keys)
         self._emit(RunAudit(Dispatch.piece(chunk), disputed=len(keys) > 1))
+
+    def audit_in_background(self, now: float) -> None:
+        """Have a result that counts already executed here, if there is room and nothing more urgent."""
+        if self.audits_pending or now < self.background_at() or (chunk := self._room.draw()) is None:
+            return
+        self.ask_for_audit(chunk, now)
+
+    def audit_stuck(self, now: float) -> bool:
+        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such."""
+        if not (self._can_audit and self.policy.audits_in_background):
+            return False
+        stuck = [chunk for chunk in self._book.open.values() if chunk.votes and not chunk.audit_pending]
+        for chunk in stuck:
+            self.ask_for_audit(chunk, now)
+            self._book.touch(chunk)
+        return bool(stuck)
+
+    def background_at(self) -> float:
+        """When there is room for the next audit of a result that counts; infinity where there will be none."""
+        possible = self._can_audit and self.policy.audits_in_background and not self.audits_pending
+        return self._room.next_at() if possible else float("inf")
 
     def audit_done(self, chunk: Chunk, event: AuditDone, now: float) -> None:
         """The coordinator has executed the chunk itself, or could not."""
@@ -113,9 +144,10 @@ class Court:
         self.audits += 1
         self.audited_items += chunk.count
         self.audit_compute_s += event.compute_s
+        self._room.spend(event.compute_s)
         if chunk.state in SETTLED:
-            return
-        if event.key is None:
+            self._review(chunk, event.key, now)
+        elif event.key is None:
             self._settle_by_majority(chunk, now)
         else:
             self._confront(chunk, event.key, now)
@@ -131,14 +163,46 @@ class Court:
         elif len(chunk.audit_keys) > 1:
             self.verdict_on_job = NOT_DETERMINISTIC
         else:
-            self._ask_for_audit(chunk, now)
+            self.ask_for_audit(chunk, now)
+
+    def _review(self, chunk: Chunk, key: bytes | None, now: float) -> None:
+        """Hold our own result against one that counts already."""
+        if key is None or chunk.state is ChunkState.AUDITED:
+            return
+        if key != chunk.accepted_key:
+            self._doubt(chunk, key, now)
+            return
+        self.confirmed += 1
+        self._credit(chunk, key)
+        chunk.audit_keys.clear()
+        chunk.fire(Trigger.AUDIT, now)
+        self._emit(Upheld(chunk.id))
+
+    def _doubt(self, chunk: Chunk, key: bytes, now: float) -> None:
+        """One execution of ours is no proof: the function may give something else each time."""
+        chunk.audit_keys.append(key)
+        repeats = chunk.audit_keys.count(key) > 1 or any(vote.key == key for vote in chunk.votes.values())
+        if repeats:
+            self.revoked += 1
+            self._emit(Revoked(Dispatch.piece(chunk)))
+            self._decide(chunk, key, now)
+        elif len(chunk.audit_keys) > 1:
+            self.verdict_on_job = NOT_DETERMINISTIC
+        else:
+            self.ask_for_audit(chunk, now)
+
+    def _credit(self, chunk: Chunk, key: bytes) -> None:
+        """Those who gave this result passed an audit."""
+        for peer, vote in chunk.votes.items():
+            if vote.key == key and not vote.trusted:
+                tally = self._workers.tallies[peer]
+                tally.audits += 1
+                tally.clean += not chunk.counted
+        chunk.counted = True
 
     def _decide(self, chunk: Chunk, key: bytes, now: float) -> None:
         liars = sorted(peer for peer, vote in chunk.votes.items() if vote.key != key)
-        for peer, vote in chunk.votes.items():
-            if vote.key == key and not vote.trusted:
-                self._workers.tallies[peer].clean += 1
-                self._workers.tallies[peer].audits += 1
+        self._credit(chunk, key)
         given = {peer: chunk.votes[peer].key for peer in liars}
         self._settle(chunk, key, How.AUDITED, now)
         for peer in liars:
@@ -147,7 +211,7 @@ class Court:
     def _settle_by_majority(self, chunk: Chunk, now: float) -> None:
         """Where we cannot run the chunk ourselves, more votes decide; the minority leaves the job."""
         votes = tuple(chunk.votes.values())
-        key = majority(votes, max(2, self._policy.replicas))
+        key = majority(votes, max(2, self.policy.replicas))
         if key is None:
             chunk.wanted = 1
             return
@@ -168,8 +232,20 @@ class Court:
         self._dispatch.call_off(chunk)
         chunk.accepted_key = key
         chunk.fire(_TRIGGER_OF[how], now)
+        if how is not How.AUDITED and self.policy.audits_in_background:
+            self._count_clean(chunk, key)
         source = min((peer for peer, vote in chunk.votes.items() if vote.key == key), default=None)
         self._emit(Settled(Dispatch.piece(chunk), key, source, how))
+
+    def _count_clean(self, chunk: Chunk, key: bytes) -> None:
+        """It may be audited yet. By the design law it counts for its workers until one of theirs is found wrong."""
+        self._room.add(chunk)
+        checked = len(chunk.votes) > 1
+        for peer, vote in chunk.votes.items():
+            if vote.key == key and not vote.trusted:
+                self._workers.tallies[peer].clean += not chunk.counted
+                self._workers.tallies[peer].agreed += checked
+        chunk.counted = True
 
     def catch(self, peer: PeerId, chunk: Chunk, given: bytes, now: float) -> None:
         """The peer lied: it leaves the job and everything that rests on its word is done again."""
@@ -177,6 +253,7 @@ class Court:
         if tally.banned is not None:
             return
         tally.banned = "caught lying"
+        tally.clean = 0
         self._dispatch.take_back_all(peer, "caught lying", now)
         self._emit(Dismiss(peer, "caught lying"))
         before = self.revoked
@@ -200,7 +277,7 @@ class Court:
         self._recall_needless_audit(chunk)
         if not chunk.votes:
             chunk.fire(Trigger.WITHDRAW if chunk.live else Trigger.EMPTY, now)
-            chunk.wanted = self._policy.replicas
+            chunk.wanted = self.policy.replicas
         elif not chunk.audit_pending:
             self._apply(chunk, now)
         self._book.touch(chunk)
@@ -209,14 +286,14 @@ class Court:
         """Where nobody disputes any more what is left of the votes: one liar's hundred lies need one execution."""
         if not chunk.audit_pending or chunk.audit_keys:
             return
-        if chunk.votes and isinstance(self._policy.judge(tuple(chunk.votes.values())), NeedAudit | Disputed):
+        if chunk.votes and isinstance(self.policy.judge(tuple(chunk.votes.values())), NeedCheck | NeedAudit | Disputed):
             return
         chunk.audit_pending = False
         self.audits_pending -= 1
         self._emit(RecallAudit(chunk.id))
 
     def _still_stands(self, chunk: Chunk) -> bool:
-        match self._policy.judge(tuple(chunk.votes.values())):
+        match self.policy.judge(tuple(chunk.votes.values())):
             case AcceptVoted(key) | AcceptTrusted(key):
                 return key == chunk.accepted_key
         return False

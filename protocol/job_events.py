@@ -160,6 +160,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Upheld:
+    """The result that counts was found right by an execution of our own."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
     """The result that counted no longer does; the chunk is done again."""
 
@@ -228,6 +235,7 @@ Effect = (
     | RunAudit
     | RecallAudit
     | Settled
+    | Upheld
     | Revoked
     | GaveUp
     | LieCaught

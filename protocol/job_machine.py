@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from protocol.achieved import checked_so_far
+from protocol.audit_room import AuditRoom
 from protocol.chunk import Chunk, ChunkState, Failure, Trigger, Vote
 from protocol.chunk_book import ChunkBook
 from protocol.court import Court
@@ -34,6 +36,8 @@ from protocol.job_events import (
 )
 from protocol.limits import FAILURES_PER_CHUNK_MAX, FAULTS_PER_WORKER_MAX
 from protocol.payroll import finalise
+from protocol.plan_words import shortfall_line
+from protocol.planner import DEFAULT_TARGET, Checked, Forecast, Target, forecast
 from protocol.scheduling import Estimate
 from protocol.verification import VerificationPolicy
 from protocol.worker_book import SILENCE_S_MAX, WorkerBook
@@ -48,6 +52,9 @@ class JobRules:
     policy: VerificationPolicy
     can_audit: bool = True
     """Whether the coordinator can execute chunks itself, to audit and to settle disputes."""
+    target: Target = DEFAULT_TARGET
+    """What of the submitter's own machine audits may use, besides what the policy makes of it."""
+    own_slots: int = 1
     item_timeout_s: float = 600.0
     worker_wait_s: float = 20.0
 
@@ -62,11 +69,16 @@ class JobMachine:
         self.estimate = Estimate()
         self.items_closed = False
         self.ended: JobEnded | None = None
+        self.checked: Checked | None = None
+        """How what was accepted last had been checked."""
         self._effects: list[Effect] = []
         self._stuck_since: float | None = None
         self.dispatch = Dispatch(self.book, self.workers, self.estimate, rules.policy.replicas, self._effects.append)
-        self.court = Court(self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self._effects.append)
         self._random = random
+        self.room = AuditRoom(rules.target, rules.own_slots, self.estimate, random)
+        self.court = Court(
+            self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self.room, self._effects.append
+        )
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             ItemsAdded: self._on_items,
             ItemsClosed: self._on_items_closed,
@@ -93,11 +105,18 @@ class JobMachine:
         """When to send a `Tick`, in the same clock as `now`; None when only an event can matter."""
         if self.ended is not None:
             return None
-        moments = [self.dispatch.next_hedge(), self.workers.overdue_from]
+        moments = [self.dispatch.next_hedge(), self.workers.overdue_from, self.court.background_at()]
         if self._stuck_since is not None:
             moments.append(self._stuck_since + self.rules.worker_wait_s)
         soonest = min(moments)
         return None if soonest == float("inf") else soonest
+
+    def forecast(self) -> tuple[Forecast, str]:
+        """What the job is expected to cost and to be worth with the peers at hand, and why that is below the target."""
+        chunks, clean = self._expected_chunks(), self.workers.clean_at_start()
+        audits = self.room.expected(chunks, self.workers.slots)
+        plan = forecast(self.rules.target, max(2, self.court.policy.votes_wanted), chunks, clean, audits)
+        return plan, shortfall_line(self.rules.target, plan, chunks, clean, audits)
 
     def check_invariants(self) -> None:
         """Raises AssertionError when the books disagree; for tests after every step."""
@@ -115,6 +134,8 @@ class JobMachine:
 
     def _on_items(self, event: ItemsAdded, now: float) -> None:
         self.book.sizes_bytes.extend(event.sizes_bytes)
+        self.room.start(now)
+        self._fit_policy()
 
     def _on_items_closed(self, event: ItemsClosed, now: float) -> None:
         self.items_closed = True
@@ -124,6 +145,20 @@ class JobMachine:
             self._effects.append(Dismiss(event.peer, "banned in this job"))
         else:
             self.workers.add(event, now)
+            self._fit_policy()
+
+    def _expected_chunks(self) -> int:
+        """Items that cost little are many to a chunk; before their cost is known, each counts as one."""
+        cut = self.book.cut_count
+        items = len(self.book.sizes_bytes)
+        return items if not cut else max(cut, round(items * cut / self.book.uncut_from))
+
+    def _fit_policy(self) -> None:
+        """More items or peers: the votes that the target asks for may be others."""
+        chunks, clean = self._expected_chunks(), self.workers.clean_at_start()
+        if chunks and clean:
+            audits = self.room.expected(chunks, self.workers.slots)
+            self.court.policy = self.court.policy.for_network(chunks, clean, audits)
 
     def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
         self.dispatch.take_back_all(event.peer, event.reason, now)
@@ -156,9 +191,10 @@ class JobMachine:
 
     def _vote(self, event: ResultArrived, local: bool) -> Vote:
         """The draw comes after the commitment and is told to nobody (commit before challenge)."""
-        probability = self.rules.policy.probability(self.workers.tallies[event.peer].record)
-        drawn = self._random.random() < probability
-        return Vote(event.peer, event.key, event.compute_s, trusted=local, audit_drawn=drawn)
+        policy, record = self.court.policy, self.workers.tallies[event.peer].record
+        drawn = self._random.random() < policy.probability(record)
+        newcomer = policy.is_newcomer(record)
+        return Vote(event.peer, event.key, event.compute_s, trusted=local, audit_drawn=drawn, newcomer=newcomer)
 
     def _count(self, chunk: Chunk, event: ResultArrived) -> None:
         tally = self.workers.tallies[event.peer]
@@ -190,7 +226,7 @@ class JobMachine:
         chunk.votes.clear()
         chunk.fire(Trigger.SPLIT, now)
         self.book.touch(chunk)
-        return self.book.split(chunk, event.failure.item, self.rules.policy.replicas)
+        return self.book.split(chunk, event.failure.item, self.court.policy.replicas)
 
     def _after_failure(self, chunk: Chunk, failure: Failure, local: bool, now: float) -> None:
         exhausted = len(chunk.failures) >= FAILURES_PER_CHUNK_MAX or local
@@ -230,6 +266,8 @@ class JobMachine:
             return
         self.dispatch.hand_out(now)
         self._finish_if_quiet()
+        if self.ended is None:
+            self.court.audit_in_background(now)
         self._watch_for_standstill(now)
 
     def _dismiss_overdue(self, now: float) -> None:
@@ -267,12 +305,20 @@ class JobMachine:
         return tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks
 
     def _finish_if_quiet(self) -> None:
-        if self.book.open or self.book.uncut:
+        if self.book.open or self.book.uncut or self.court.audits_pending:
             return
         if self.items_closed:
             self._end(Ending.DONE)
         else:
-            self._effects.extend(finalise(self.book, self.workers))
+            self._finalise()
+
+    def _finalise(self) -> None:
+        if self.book.settled:
+            self.checked = checked_so_far(
+                self.book, self.workers, self.court.policy, self.rules.target, self.court.confirmed
+            )
+        self._effects.extend(finalise(self.book, self.workers))
+        self.room.forget_all()
 
     def _watch_for_standstill(self, now: float) -> None:
         """Work is left, but nobody is at it and nobody here may take it."""
@@ -286,6 +332,9 @@ class JobMachine:
 
     def _leave_standstill(self, now: float) -> None:
         """Chunks that have failed on everybody who is left are given up; else the job cannot end well."""
+        if self.court.audit_stuck(now):
+            self._stuck_since = None
+            return
         hopeless = [chunk for chunk in self.book.open.values() if chunk.failures]
         for chunk in hopeless:
             self._give_up(chunk, next(reversed(chunk.failures.values())), now)
@@ -299,13 +348,13 @@ class JobMachine:
         active = len(self.workers.active)
         if not active:
             return "no worker took the job"
-        needed = self.rules.policy.replicas
+        needed = self.court.policy.replicas
         if needed > active:
-            return f"{self.rules.policy.name} needs {needed} independent peers, but only {active} took part"
+            return f"{self.court.policy.name} needs {needed} independent peers, but only {active} took part"
         return "no peer is left that may take the remaining chunks"
 
     def _end(self, ending: Ending, reason: str = "") -> None:
         """Whatever the ending, what was accepted is paid for."""
-        self._effects.extend(finalise(self.book, self.workers))
+        self._finalise()
         self.ended = JobEnded(ending, reason)
         self._effects.append(self.ended)

@@ -1,14 +1,13 @@
 """Verification: what the results at hand are worth (DESIGN section 8). Pure functions of votes.
 
 A policy judges a chunk's votes and says how likely a new result is to be audited; the draw itself is
-made elsewhere, in secret and after the commitment. `AuditPolicy.probability` takes the worker's record,
-so that a schedule q(a) over its clean results fits in without a change to the callers.
+made elsewhere, in secret and after the commitment. The default policy, `adaptive`, has a file of its own.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from protocol.chunk import Vote
 from protocol.errors import LocalError
@@ -20,8 +19,8 @@ QUORUM_MAX = 16
 class WorkerRecord:
     """What this coordinator knows of a worker from its own checks."""
 
-    clean: int = 0
-    """Results in a row that were checked and found right."""
+    clean: float = 0
+    """Its results in a row that count and of which none was found wrong; those of earlier jobs fade with age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,13 @@ class NeedMore:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedCheck:
+    """The secret draw fell on one of the results: an audit if the coordinator has room, else so many more votes."""
+
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
 class NeedAudit:
     """The secret draw fell on one of the results."""
 
@@ -55,7 +61,7 @@ class Disputed:
     """Results differ: somebody lies, or the function is not deterministic."""
 
 
-Verdict = AcceptVoted | AcceptTrusted | NeedMore | NeedAudit | Disputed
+Verdict = AcceptVoted | AcceptTrusted | NeedMore | NeedCheck | NeedAudit | Disputed
 
 
 class VerificationPolicy(Protocol):
@@ -69,15 +75,48 @@ class VerificationPolicy(Protocol):
     def replicas(self) -> int:
         """How many results a chunk needs at first."""
 
+    @property
+    def votes_wanted(self) -> int:
+        """How many peers must agree where votes decide; 1 where none do."""
+
+    @property
+    def audits_in_background(self) -> bool:
+        """Whether results that count already are audited as well, and earn their workers trust if they stand."""
+
     def probability(self, record: WorkerRecord) -> float:
-        """The probability that a new result of this worker is audited."""
+        """The probability that a new result of this worker is checked."""
+
+    def is_newcomer(self, record: WorkerRecord) -> bool:
+        """Whether the worker's dues are not paid yet."""
+
+    def for_network(self, chunks: int, clean: Sequence[float], audits: float) -> "VerificationPolicy":
+        """The same policy, fitted to a job of so many chunks on workers with so many clean results each.
+
+        `audits` is how many audits in the background the coordinator has room for.
+        """
 
     def judge(self, votes: Sequence[Vote]) -> Verdict:
         """What to do about a chunk with these votes, none of them by the coordinator itself."""
 
 
+class _Fixed:
+    """A policy that treats all workers and jobs alike."""
+
+    __slots__ = ()
+    audits_in_background = False
+    votes_wanted = 1
+
+    def is_newcomer(self, record: WorkerRecord) -> bool:
+        """Nobody is."""
+        return False
+
+    def for_network(self, chunks: int, clean: Sequence[float], audits: float) -> Self:
+        """Nothing changes."""
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class NoVerification:
+class NoVerification(_Fixed):
     """`none`: every result is believed. For measuring, and for one's own machines."""
 
     name: str = "none"
@@ -93,10 +132,15 @@ class NoVerification:
 
 
 @dataclass(frozen=True, slots=True)
-class Quorum:
+class Quorum(_Fixed):
     """`quorum:N`: N independent peers must agree; when they differ the coordinator settles it."""
 
     replicas: int
+
+    @property
+    def votes_wanted(self) -> int:  # type: ignore[override]
+        """All of them."""
+        return self.replicas
 
     @property
     def name(self) -> str:
@@ -117,7 +161,7 @@ class Quorum:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(_Fixed):
     """`audit:RATE`: one result is enough; the coordinator re-executes a secret sample of them."""
 
     rate: float
@@ -152,7 +196,7 @@ def majority(votes: Sequence[Vote], quorum: int) -> bytes | None:
     return key if count >= quorum and 2 * count > len(votes) else None
 
 
-def parse_policy(text: str) -> VerificationPolicy:
+def parse_fixed(text: str) -> VerificationPolicy:
     """A policy from `none`, `quorum:N` or `audit:RATE`; raises `LocalError` with the right form."""
     kind, _, value = text.strip().partition(":")
     try:
@@ -165,6 +209,6 @@ def parse_policy(text: str) -> VerificationPolicy:
     except ValueError:
         pass
     raise LocalError(
-        f"verification {text!r} is not known: use none, quorum:N (N from 2 to {QUORUM_MAX}) "
+        f"verification {text!r} is not known: use adaptive, none, quorum:N (N from 2 to {QUORUM_MAX}) "
         "or audit:RATE (RATE above 0 and up to 1, for example audit:0.1)"
     )

@@ -22,7 +22,12 @@ class Tally:
     revoked: int = 0
     credits: float = 0.0
     price: float = 0.0
-    clean: int = 0
+    clean: float = 0
+    """Results that count and of which none was found wrong; see `WorkerRecord`."""
+    clean_before: float = 0
+    """Those it had before this job."""
+    agreed: int = 0
+    """Its results that another peer's agreed with, where votes decided."""
     left: str | None = None
     banned: str | None = None
 
@@ -97,6 +102,10 @@ class WorkerBook:
             (state for state in self.active.values() if state.room(depth) > 0),
             key=lambda state: (len(state.outstanding) / state.offer.slots, -state.offer.speed, state.peer),
         )
+
+    def clean_at_start(self) -> list[float]:
+        """The clean results that each worker brought along, the local machine left out."""
+        return [self.tallies[peer].clean_before for peer, state in self.active.items() if not state.offer.local]
 
     def banned(self, peer: PeerId) -> bool:
         """Whether it was caught in this job."""

@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from protocol.adaptive import parse_policy
 from protocol.errors import LocalError
-from protocol.verification import parse_policy
+from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD, Target
 from simulations.scenario_errors import explain, keys, near
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -127,10 +128,19 @@ class Workload(Table, frozen=True, kw_only=True):
     item_s: Distribution = Distribution(a=1.0)
     start_s: Seconds = 30.0
     """When the first job is submitted: the network has formed by then."""
-    verify: str = "quorum:2"
+    verify: str = "adaptive"
+    max_error: float = MAX_ERROR
+    max_overhead: float = MAX_OVERHEAD
+    assume_liars: float = ASSUME_LIARS
+    audit_share: float = AUDIT_SHARE
     local: Annotated[int, Meta(ge=0, le=256)] = 1
     workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
     item_timeout_s: PositiveS = 600.0
+
+    @property
+    def target(self) -> Target:
+        """What `adaptive` aims at."""
+        return Target(self.max_error, self.max_overhead, self.assume_liars, self.audit_share)
 
 
 class Limits(Table, frozen=True, kw_only=True):
@@ -235,7 +245,7 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
         if place and partition.start_s < scenario.partitions[place - 1].end_s:
             yield f"partitions[{place}].start_s: must not be before the one above it has ended"
     try:
-        parse_policy(scenario.workload.verify)
+        parse_policy(scenario.workload.verify, scenario.workload.target)
     except LocalError as error:
         yield f"workload.verify: {error}"
 

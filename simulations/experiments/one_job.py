@@ -1,6 +1,6 @@
 """One job over the shipped `JobMachine`, with workers who answer in random order and liars who agree.
 
-No network and no time: the machine gets the events that drivers would feed it, and its audits are executed
+No network: the machine gets the events that drivers would feed it, and its audits are executed
 right. Chunks have one item each. A worker that is dismissed as a liar may come back under a new name.
 """
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from protocol.adaptive import Adaptive
 from protocol.errors import LocalError
 from protocol.ids import PeerId, digest
 from protocol.job_events import (
@@ -31,6 +32,7 @@ from protocol.job_events import (
     WorkerReady,
 )
 from protocol.job_machine import JobMachine, JobRules
+from protocol.planner import DEFAULT_TARGET, error_bound
 from protocol.verification import VerificationPolicy
 
 ITEM_S = 1.0
@@ -85,6 +87,10 @@ class JobTally:
     """Wrong results among those that counted in the end."""
     revoked: int
     caught: int
+    bound: float = 0.0
+    """The share of wrong results that the job's own report allows for."""
+    promised: bool = False
+    """Whether the plan, with all workers there, promised the target."""
 
     @property
     def overhead(self) -> float:
@@ -109,7 +115,9 @@ class OneJob:
         *,
         can_audit: bool = True,
     ) -> None:
-        self._machine = JobMachine(JobRules(policy, can_audit=can_audit), Random(random.random()))
+        target = policy.target if isinstance(policy, Adaptive) else DEFAULT_TARGET
+        self._machine = JobMachine(JobRules(policy, can_audit=can_audit, target=target), Random(random.random()))
+        self._now = 0.0
         self._behaviours: dict[PeerId, Behaviour] = {}
         self._newcomers = list(behaviours)
         self._items = items
@@ -132,6 +140,7 @@ class OneJob:
         self._tell(ItemsClosed())
         for behaviour in self._newcomers:
             self._join(behaviour)
+        self._promised = not self._machine.forecast()[1]
         while self._ended is None:
             self._step()
             while whitewash and self._returns:
@@ -140,7 +149,9 @@ class OneJob:
             raise LocalError(f"the job ended as {self._ended.ending}: {self._ended.reason}")
         wrong = sum(one.key != right_key(one.piece) for one in self._settled.values())
         executions = self._executions + self._own
-        return JobTally(self._items, executions, self._own, wrong, self._revoked, self._caught)
+        checked = self._machine.checked
+        bound = error_bound(self._machine.rules.target, checked) if checked else 0.0
+        return JobTally(self._items, executions, self._own, wrong, self._revoked, self._caught, bound, self._promised)
 
     def _join(self, behaviour: Behaviour) -> None:
         self._names += 1
@@ -164,11 +175,12 @@ class OneJob:
     def _answer(self, peer: PeerId, piece: Piece) -> None:
         lie = self._behaviours[peer].lies(self._done[peer], self._plots[piece.start])
         self._done[peer] += 1
+        self._now += ITEM_S / max(1, len(self._machine.workers.active))
         self._executions += 1
         self._tell(ResultArrived(peer, piece.chunk, wrong_key(piece) if lie else right_key(piece), ITEM_S))
 
     def _tell(self, event: Event) -> None:
-        for effect in self._machine.handle(event, 0.0):
+        for effect in self._machine.handle(event, self._now):
             self._carry_out(effect)
 
     def _carry_out(self, effect: Effect) -> None:

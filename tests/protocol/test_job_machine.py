@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.adaptive import parse_policy
 from protocol.chunk import Failure
 from protocol.ids import ChunkId, PeerId, digest
 from protocol.job_events import (
@@ -40,7 +41,6 @@ from protocol.job_events import (
 from protocol.job_machine import JobMachine, JobRules
 from protocol.limits import FAULTS_PER_WORKER_MAX
 from protocol.messages.job import FailureKind
-from protocol.verification import parse_policy
 
 LOCAL = PeerId("local")
 

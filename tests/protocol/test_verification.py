@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.adaptive import parse_policy
 from protocol.chunk import Vote
 from protocol.errors import LocalError
 from protocol.ids import PeerId, digest
@@ -18,7 +19,6 @@ from protocol.verification import (
     Quorum,
     WorkerRecord,
     majority,
-    parse_policy,
 )
 
 RIGHT, WRONG = digest(b"right"), digest(b"wrong")
@@ -70,5 +70,5 @@ def test_policies_read_as_they_are_written(text: str) -> None:
     "text", ["", "quorum", "quorum:1", "quorum:17", "quorum:x", "audit:0", "audit:1.1", "audit:nan", "none:1", "trust"]
 )
 def test_other_words_are_refused_with_the_right_form(text: str) -> None:
-    with pytest.raises(LocalError, match="use none, quorum:N"):
+    with pytest.raises(LocalError, match="use adaptive, none, quorum:N"):
         parse_policy(text)

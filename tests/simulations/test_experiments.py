@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from dht.keys import distance
 from dht.lookup import Lookup
+from protocol.adaptive import parse_policy
 from protocol.errors import LocalError
 from protocol.ids import node_id_of
 from protocol.messages.dht import Contact
-from protocol.verification import Quorum, parse_policy
+from protocol.verification import Quorum
 from simulations.experiments import eclipse, unreachable
 from simulations.experiments.boinc import Intermittent, Sleeper, run_boinc
 from simulations.experiments.one_job import HONEST, Behaviour, OneJob, Rate, Sleeps
