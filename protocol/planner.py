@@ -107,10 +107,10 @@ def error_bound(target: Target, checked: Checked) -> float:
 def hidden_rate(checks: float) -> float:
     """Of a liar's results, the share that is expected to be wrong after so many secret checks found nothing.
 
-    Who lies in a share x of them survives with (1 - x)^checks, and x (1 - x)^checks is at most 1 / (e (checks + 1)).
-    Times f this is F4 with blacklisting (Sarmenta 2002), but for the factor 1 - f.
+    Who lies in a share x of them survives k checks with (1 - x)^k, and x (1 - x)^k is largest at x = 1 / (k + 1).
+    Times f this tends to F4 with blacklisting (Sarmenta 2002), but for the factor 1 - f.
     """
-    return 1 / (math.e * (checks + 1)) if checks > 0 else 1.0
+    return math.exp(-checks * math.log1p(1 / checks)) / (checks + 1) if checks > 0 else 1.0
 
 
 def _singly_wrong(target: Target, singles: Sequence[Singles]) -> float:
@@ -135,7 +135,7 @@ def _voted_wrong(liars: float, checked: Checked) -> float:
     by_votes = checked.voted * liars**checked.votes
     groups = math.comb(max(checked.votes, liars_among(checked.workers, liars)), checked.votes)
     met = checked.audits * checked.voted / max(1, checked.chunks)
-    return min(by_votes, groups * checked.voted / (math.e * (met + 1)))
+    return min(by_votes, groups * checked.voted * hidden_rate(met))
 
 
 def liars_among(workers: int, liars: float) -> int:
@@ -190,7 +190,7 @@ def checks_due(target: Target, clean: float, results: float) -> float:
 
 def choose_votes(target: Target, chunks: int, clean: Sequence[float], audits: float = 0.0) -> int:
     """The fewest votes with which the target holds within the overhead cap; else those with the least bound."""
-    options = range(2, max(2, math.floor(target.max_overhead)) + 1)
+    options = range(2, max(2, min(len(clean), math.floor(target.max_overhead))) + 1)
     forecasts = [forecast(target, votes, chunks, clean, audits) for votes in options]
     good = [one for one in forecasts if one.holds(target)]
     return (good or sorted(forecasts, key=lambda one: one.bound))[0].votes

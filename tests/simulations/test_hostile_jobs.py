@@ -14,7 +14,7 @@ from protocol.ids import ChunkId, PeerId
 from protocol.job_events import Effect, Event, LieCaught, Pay, Piece, ResultArrived, WorkerLost
 from simulations.experiments.one_job import HONEST, ITEM_S, Behaviour, JobTally, OneJob, Rate, Sleeps, right_key
 
-POLICIES = ("audit:0.1", "audit:0.5", "audit:1", "quorum:2", "quorum:3", "quorum:4", "none")
+POLICIES = ("audit:0.1", "audit:0.5", "audit:1", "quorum:2", "quorum:3", "quorum:4", "none", "adaptive")
 TICK_S = 0.001
 
 
