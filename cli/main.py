@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import simulate
+from cli import simulate, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -34,6 +34,8 @@ app = typer.Typer(
 job_app = typer.Typer(help="Look after the jobs that were submitted here.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
 app.add_typer(simulate.app, name="simulate")
+app.add_typer(trust.app, name="trust")
+app.command("ledger")(trust.ledger)
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[

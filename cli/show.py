@@ -151,6 +151,9 @@ def _job_table(job: JobView) -> Table:
         caught = ", ".join(short_peer(peer) for peer in job.liars)
         redone = f"{count(job.revoked, 'chunk')} of theirs thrown away and redone"
         table.add_row("liars caught", Text(f"{MARK} {count(len(job.liars), 'liar')}: {caught}; {redone}", "bold red"))
+    if job.doubtful:
+        lost = f"{count(job.doubtful, 'result')} rest on a peer found lying since: submit the job again to redo them"
+        table.add_row("in doubt", Text(f"{MARK} {lost}", "bold red"))
     if job.bytes_sent or job.bytes_received:
         table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
     return table

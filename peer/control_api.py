@@ -23,11 +23,13 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from peer.control_client import REQUEST_SIZE_BYTES_MAX
+from peer.control_trust import TrustApi, trust_routes
 from peer.journal import FINAL_STATES, Journal
 from peer.result_data import line_to_json
+from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobView, PeerView, StatusView
 from protocol.errors import LocalError, ParallelPeerError, Unavailable
-from protocol.ids import JobId
+from protocol.ids import JobId, PeerId
 from protocol.limits import MIB
 
 if TYPE_CHECKING:
@@ -46,6 +48,13 @@ class Jobs(Protocol):
 
     def submit(self, request: JobRequest) -> JobId:
         """Start a job; raises `LocalError` on a bad request."""
+
+    @property
+    def trust(self) -> TrustBook:
+        """What it remembers of its workers."""
+
+    def condemn(self, peer: PeerId, reason: str) -> None:
+        """Believe a peer no more in the jobs that run."""
 
     def views(self) -> list[JobView]:
         """All jobs, the newest first."""
@@ -112,6 +121,7 @@ def make_app(peer: Controlled) -> FastAPI:
         ("GET", "/jobs/{job}/logs", api.job_logs),
         ("POST", "/jobs/{job}/cancel", api.job_cancel),
         ("POST", "/stop", api.stop),
+        *trust_routes(TrustApi(peer)),
     )
     for method, path, handler in routes:
         app.add_api_route(path, handler, methods=[method], response_model=None)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from peer.views import JobRequest, JobView, PeerView, StatusView
+from peer.views import JobRequest, JobView, LedgerView, PeerView, StatusView, TrustAction, TrustCase, TrustView
 from protocol.errors import LocalError, Unavailable
 from protocol.limits import MIB
 
@@ -81,6 +81,22 @@ class ControlClient:
     def cancel(self, job: str) -> JobView:
         """Cancel a job; its results so far stay."""
         return self._ask("POST", f"/jobs/{quote(job, safe='')}/cancel", JobView)
+
+    def trust(self) -> list[TrustView]:
+        """What it has found out about other peers."""
+        return self._ask("GET", "/trust", list[TrustView])
+
+    def trust_case(self, peer: str) -> TrustCase:
+        """One peer with the evidence, by its id or the beginning or end of it."""
+        return self._ask("GET", f"/trust/{quote(peer, safe='')}", TrustCase)
+
+    def judge(self, peer: str, action: TrustAction) -> TrustCase:
+        """Ban, pair or forget a peer; how it stands then."""
+        return self._ask("POST", f"/trust/{quote(peer, safe='')}", TrustCase, msgspec.json.encode(action))
+
+    def ledger(self) -> list[LedgerView]:
+        """Credits by peer."""
+        return self._ask("GET", "/ledger", list[LedgerView])
 
     def stop(self) -> None:
         """Ask the peer to end."""

@@ -13,11 +13,12 @@ from peer.job_runner import JobRunner
 from peer.job_setup import JobBooks
 from peer.journal import Journal
 from peer.seam import Seam
+from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobState, JobView, ResultLine
 from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
-from protocol.ids import RANDOM_ID_BITS, JobId
+from protocol.ids import RANDOM_ID_BITS, JobId, PeerId
 from protocol.job_events import Effect
 from protocol.limits import CODE_SIZE_BYTES_MAX
 from protocol.messages.base import to_plain
@@ -45,6 +46,10 @@ class JournalSink:
         """Write them; they survive the process from here on."""
         self._journal.record_results(self._job, lines)
 
+    def confirm(self, items: Sequence[int]) -> None:
+        """They rest on more than their worker's word."""
+        self._journal.confirm_results(self._job, items)
+
     def remove(self, items: Sequence[int]) -> None:
         """They no longer count."""
         self._journal.remove_results(self._job, items)
@@ -62,6 +67,7 @@ class Coordinator:
         self._seam = seam
         self._directory = directory
         self._journal = journal
+        self.trust = TrustBook(journal, seam.wall_clock)
         self._on_decision = on_decision
         self._runners: dict[JobId, JobRunner] = {}
         self._unsaved: set[JobId] = set()
@@ -115,14 +121,31 @@ class Coordinator:
         books = JobBooks(
             results=sink or JournalSink(self._journal, job),
             add_log=self._journal.add_log,
-            ban=lambda peer, reason: self._journal.ban(peer, reason, self._seam.wall_clock()),
-            banned=self._journal.bans,
+            caught=lambda peer, what: self._on_caught(job, peer, what),
+            banned=self.trust.banned,
+            clean_of=self.trust.clean_of,
+            add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),
             add_receipt=self._keep_receipt,
             on_change=lambda: self._note_change(job),
             on_end=lambda: on_end(job),
             on_effect=lambda effect: self._on_decision(job, effect),
         )
         return job, JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended)
+
+    def _on_caught(self, job: JobId, peer: str, what: str) -> None:
+        """One job has found it lying: no job of ours believes it any more."""
+        self.trust.caught(peer, job, what)
+        self.condemn(PeerId(peer), f"caught lying in job {job}", but=job)
+
+    def condemn(self, peer: PeerId, reason: str, but: JobId | None = None) -> None:
+        """Take back what rests on the word of this peer alone: in the jobs that run, and say so in those that ended."""
+        for job, runner in list(self._runners.items()):
+            if job != but and not runner.finished:
+                runner.condemn(peer, reason)
+        for name, items in self._journal.resting_on(peer).items():
+            view = self._journal.job(JobId(name))
+            if view is not None and view.state.is_final and JobId(name) not in self._runners:
+                self._journal.save_job(msgspec.structs.replace(view, doubtful=max(view.doubtful, items)))
 
     def _keep_receipt(self, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(receipt))

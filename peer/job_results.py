@@ -17,6 +17,9 @@ class ResultSink(Protocol):
     def record(self, lines: Sequence[ResultLine]) -> None:
         """These count from now on; a line replaces an earlier one of its item."""
 
+    def confirm(self, items: Sequence[int]) -> None:
+        """These were found right by an execution of our own."""
+
     def remove(self, items: Sequence[int]) -> None:
         """These no longer count."""
 
@@ -45,12 +48,12 @@ class JobResults:
         """A result that may come to count."""
         self._candidates.setdefault(chunk, {}).setdefault(key, (data, compute_s))
 
-    def settle(self, piece: Piece, key: bytes, worker: PeerId) -> None:
-        """The result with this key counts."""
+    def settle(self, piece: Piece, key: bytes, worker: PeerId, *, checked: bool) -> None:
+        """The result with this key counts; not `checked`: on the word of this worker alone."""
         data, compute_s = self._candidates.pop(piece.chunk)[key]
         outcomes = decode_outcomes(data, piece.stop - piece.start)
         failed = sum(not outcome.ok for outcome in outcomes)
-        self._sink.record([_line(piece.start + n, outcome, worker) for n, outcome in enumerate(outcomes)])
+        self._sink.record([_line(piece.start + n, outcome, worker, checked) for n, outcome in enumerate(outcomes)])
         self._add(piece, Tallied(len(outcomes) - failed, failed, compute_s))
 
     def give_up(self, piece: Piece, failure: Failure, tried: int) -> None:
@@ -62,9 +65,10 @@ class JobResults:
         self._sink.record([ResultLine(item=item, ok=False, error=error) for item in range(piece.start, piece.stop)])
         self._add(piece, Tallied(0, piece.stop - piece.start, 0.0))
 
-    def forget(self, chunk: ChunkId) -> None:
-        """What was kept of it besides the result that counts is of no more use."""
-        self._candidates.pop(chunk, None)
+    def uphold(self, piece: Piece) -> None:
+        """The result that counts was found right; what was kept besides it is of no more use."""
+        self._candidates.pop(piece.chunk, None)
+        self._sink.confirm(range(piece.start, piece.stop))
 
     def revoke(self, piece: Piece) -> None:
         """What counted no longer does."""
@@ -81,8 +85,8 @@ class JobResults:
         self.compute_s += tallied.compute_s
 
 
-def _line(item: int, outcome: Outcome, worker: PeerId) -> ResultLine:
+def _line(item: int, outcome: Outcome, worker: PeerId, checked: bool) -> ResultLine:
     if outcome.ok:
-        return ResultLine(item=item, ok=True, result=outcome.value, worker=worker)
+        return ResultLine(item=item, ok=True, result=outcome.value, worker=worker, checked=checked)
     error = f"{outcome.error}: {outcome.message}" if outcome.message else outcome.error
-    return ResultLine(item=item, ok=False, error=error, traceback=outcome.traceback, worker=worker)
+    return ResultLine(item=item, ok=False, error=error, traceback=outcome.traceback, worker=worker, checked=checked)

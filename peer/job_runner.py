@@ -36,6 +36,7 @@ from protocol.job_events import (
     Event,
     FailureArrived,
     GaveUp,
+    How,
     ItemsAdded,
     ItemsClosed,
     JobEnded,
@@ -49,6 +50,7 @@ from protocol.job_events import (
     Settled,
     Tick,
     Upheld,
+    WorkerCondemned,
     WorkerReady,
 )
 from protocol.job_machine import JobMachine, JobRules
@@ -92,7 +94,7 @@ class JobRunner:
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
         manifest = manifest_of(job, request)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
-        terms = JobTerms(job, manifest, request, max(1, wanted), books.banned)
+        terms = JobTerms(job, manifest, request, max(1, wanted), books.banned, books.clean_of)
         self._pool = WorkerPool(seam, directory, terms, self)
         work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)
         self._local = LocalSlots(work, request.local)
@@ -149,6 +151,10 @@ class JobRunner:
         self.tell(ItemsAdded(sizes_bytes))
         return range(first, len(self._items))
 
+    def condemn(self, peer: PeerId, reason: str) -> None:
+        """The peer was found lying elsewhere: what rests on its word alone is done again."""
+        self.tell(WorkerCondemned(peer, reason))
+
     def close_items(self) -> None:
         """There will be no more items."""
         self.tell(ItemsClosed())
@@ -169,10 +175,10 @@ class JobRunner:
                 self._audit(piece, disputed)
             case RecallAudit(chunk):
                 self._local.recall(chunk)
-            case Settled(piece, key, source):
-                self._results.settle(piece, key, source or self._seam.host.peer_id)
-            case Upheld(chunk):
-                self._results.forget(chunk)
+            case Settled(piece, key, source, how):
+                self._results.settle(piece, key, source or self._seam.host.peer_id, checked=how is not How.TRUSTED)
+            case Upheld(piece):
+                self._results.uphold(piece)
             case Revoked(piece):
                 self._results.revoke(piece)
             case GaveUp(piece, failure, tried):
@@ -208,7 +214,7 @@ class JobRunner:
     def _on_lie(self, lie: LieCaught) -> None:
         items = _items_of(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
-        self._books.ban(lie.peer, f"lied about {items} of job {self._job}")
+        self._books.caught(lie.peer, f"wrong about {items} of job {self._job}")
 
     def _pay(self, pay: Pay) -> None:
         receipt = self._pool.pay(pay)
@@ -226,6 +232,9 @@ class JobRunner:
         self._state, self._message = state, message
         self._ended_at = trio.current_time()
         self._finished.set()
+        for peer, tally in self._machine.workers.tallies.items():
+            if tally.banned is None and tally.clean > tally.clean_before:
+                self._books.add_clean(peer, tally.clean - tally.clean_before, tally.audits)
         self._books.on_end()
 
     # Answers.

@@ -20,8 +20,12 @@ class JobBooks:
 
     results: ResultSink
     add_log: Callable[[JobId, int, str, str], None]
-    ban: Callable[[str, str], None]
+    caught: Callable[[str, str], None]
+    """A peer gave a wrong result, and which."""
     banned: Callable[[], dict[str, str]]
+    clean_of: Callable[[str], float]
+    add_clean: Callable[[str, float, int], None]
+    """A peer has earned so many clean results, so many of them confirmed by our own executions."""
     add_receipt: Callable[[Receipt], None]
     on_change: Callable[[], None]
     on_end: Callable[[], None]

@@ -37,6 +37,7 @@ class JobTerms:
     request: JobRequest
     slots_wanted: int
     banned: Callable[[], dict[str, str]]
+    clean_of: Callable[[str], float]
 
     def call(self, call_id: int) -> Call:
         """The call for bids."""

@@ -59,6 +59,7 @@ def _worker(peer: PeerId, tally: Tally, machine: JobMachine, auction: AuctionMac
         audits=tally.audits,
         revoked=tally.revoked,
         credits=tally.credits,
+        pending=0.0 if tally.banned else max(0.0, tally.compute_s * offer.speed - tally.credits),
         fault=candidate.record.fault if candidate else None,
         local=peer == local,
     )

@@ -1,6 +1,6 @@
 """The journal: what one peer keeps across restarts, in one SQLite file (DESIGN section 10).
 
-It owns jobs and their results and logs, receipts, bans and the address book. It is called straight
+It owns jobs and their results and logs, receipts, trust (`trust_book.py`) and the address book. It is called straight
 from the event loop: every call is one small transaction. The file is in WAL mode with
 `synchronous=NORMAL`: a process that is killed loses nothing that was written; a machine that loses
 power may lose the last transactions, never an older one, and the file stays whole.
@@ -24,7 +24,6 @@ from protocol.limits import ADDRESSES_PER_PEER_MAX
 JOBS_KEPT_MAX = 500
 LOG_ROWS_PER_JOB_MAX = 1024
 ADDRESS_BOOK_PEERS_MAX = 1000
-BANS_KEPT_MAX = 10_000
 RESULT_ROWS_PER_READ = 1000
 FINAL_STATES = frozenset(JobState) - {JobState.CALLING, JobState.RUNNING}
 
@@ -55,7 +54,7 @@ class Journal:
 
     def add_job(self, view: JobView, request: JobRequest) -> None:
         """Keep a new job; the oldest finished ones beyond `JOBS_KEPT_MAX` go."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs (id, place, final, view, request) "
                 "VALUES (?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs), ?, ?, ?)",
@@ -65,7 +64,7 @@ class Journal:
 
     def save_job(self, view: JobView) -> None:
         """Replace the view of a job that was added."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET final = ?, view = ? WHERE id = ?",
                 (view.state in FINAL_STATES, msgspec.json.encode(view), view.id),
@@ -73,16 +72,16 @@ class Journal:
 
     def jobs(self) -> list[JobView]:
         """All jobs, the newest first."""
-        return [_view(row[0]) for row in self._read("SELECT view FROM jobs ORDER BY place DESC")]
+        return [_view(row[0]) for row in self.read("SELECT view FROM jobs ORDER BY place DESC")]
 
     def job(self, job_id: JobId) -> JobView | None:
         """One job, or None when it is not known."""
-        rows = self._read("SELECT view FROM jobs WHERE id = ?", job_id)
+        rows = self.read("SELECT view FROM jobs WHERE id = ?", job_id)
         return _view(rows[0][0]) if rows else None
 
     def request(self, job_id: JobId) -> JobRequest | None:
         """What the user had asked for, or None when the job is not known."""
-        rows = self._read("SELECT request FROM jobs WHERE id = ?", job_id)
+        rows = self.read("SELECT request FROM jobs WHERE id = ?", job_id)
         return msgspec.json.decode(rows[0][0], type=JobRequest) if rows else None
 
     def _interrupt_running_jobs(self) -> None:
@@ -102,21 +101,32 @@ class Journal:
     def record_results(self, job_id: JobId, lines: Sequence[ResultLine]) -> None:
         """Keep results; a line for an item that has one replaces it. All of them or none."""
         rows = [
-            (job_id, one.item, one.ok, result_to_cbor(one.result), one.error, one.traceback, one.worker)
+            (job_id, one.item, one.ok, result_to_cbor(one.result), one.error, one.traceback, one.worker, one.checked)
             for one in lines
         ]
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        with self.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def confirm_results(self, job_id: JobId, items: Sequence[int]) -> None:
+        """These results rest on more than the word of their worker."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "UPDATE results SET checked = 1 WHERE job = ? AND item = ?", [(job_id, item) for item in items]
+            )
+
+    def resting_on(self, peer: str) -> dict[str, int]:
+        """By job, how many results count on the word of this peer alone."""
+        return dict(self.read("SELECT job, COUNT(*) FROM results WHERE worker = ? AND checked = 0 GROUP BY job", peer))
 
     def remove_results(self, job_id: JobId, items: Sequence[int]) -> None:
         """Take back the results of these items: their worker was caught."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.executemany("DELETE FROM results WHERE job = ? AND item = ?", [(job_id, item) for item in items])
 
     def results(self, job_id: JobId) -> Iterator[ResultLine]:
         """The results that there are, in item order; read in pages, so that writing may go on meanwhile."""
         after = -1
-        while rows := self._read(
+        while rows := self.read(
             "SELECT item, ok, result, error, traceback, worker FROM results "
             "WHERE job = ? AND item > ? ORDER BY item LIMIT ?",
             job_id,
@@ -129,7 +139,7 @@ class Journal:
 
     def add_log(self, job_id: JobId, chunk: int, peer: str, text: str) -> None:
         """Keep what a chunk printed; the oldest rows beyond `LOG_ROWS_PER_JOB_MAX` of the job go."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "INSERT INTO logs (job, chunk, peer, text) VALUES (?, ?, ?, ?)", (job_id, chunk, peer, text)
             )
@@ -142,13 +152,13 @@ class Journal:
     def logs(self, job_id: JobId, chunk: int | None = None) -> list[tuple[int, str, str]]:
         """What the job's chunks printed, or one chunk's: (chunk, peer, text), the oldest first."""
         where, values = ("job = ?", (job_id,)) if chunk is None else ("job = ? AND chunk = ?", (job_id, chunk))
-        return self._read(f"SELECT chunk, peer, text FROM logs WHERE {where} ORDER BY id", *values)
+        return self.read(f"SELECT chunk, peer, text FROM logs WHERE {where} ORDER BY id", *values)
 
     # Credit and trust.
 
     def add_receipt(self, envelope_bytes: bytes, *, given: bool, peer: str, job: str, credits: float) -> None:
         """Keep a receipt that we gave to `peer` or had from it; a copy of a known one changes nothing."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
                 (digest(envelope_bytes), given, peer, job, credits, envelope_bytes),
@@ -156,24 +166,27 @@ class Journal:
 
     def credits(self) -> dict[str, float]:
         """Credits `earned` by our work for others and `spent` on theirs for us."""
-        sums = dict(self._read("SELECT given, SUM(credits) FROM receipts GROUP BY given"))
+        sums = dict(self.read("SELECT given, SUM(credits) FROM receipts GROUP BY given"))
         return {"earned": sums.get(0, 0.0), "spent": sums.get(1, 0.0)}
 
-    def ban(self, peer: str, reason: str, at_unix_s: float) -> None:
-        """Never work with this peer again; the first reason stays."""
-        with self._transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO bans VALUES (?, ?, ?)", (peer, reason, at_unix_s))
-
-    def bans(self) -> dict[str, str]:
-        """The newest `BANS_KEPT_MAX` bans: peer and reason, the oldest first."""
-        rows = self._read("SELECT peer, reason FROM bans ORDER BY at_unix_s DESC, peer LIMIT ?", BANS_KEPT_MAX)
-        return dict(reversed(rows))
+    def add_evidence(self, peer: str, kind: str, job: str, text: str, at_unix_s: float, kept_max: int) -> None:
+        """Keep what is behind a peer's trust; its oldest rows beyond `kept_max` go."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO evidence (peer, at_unix_s, kind, job, text) VALUES (?, ?, ?, ?, ?)",
+                (peer, at_unix_s, kind, job, text),
+            )
+            connection.execute(
+                "DELETE FROM evidence WHERE peer = ? AND id <= "
+                "(SELECT id FROM evidence WHERE peer = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (peer, peer, kept_max),
+            )
 
     # The address book.
 
     def remember_addresses(self, peer: str, addresses: Sequence[str]) -> None:
         """Where a peer was last reached; the peers seen longest ago beyond `ADDRESS_BOOK_PEERS_MAX` go."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO addresses VALUES (?, (SELECT COALESCE(MAX(place), 0) + 1 FROM addresses), ?)",
                 (peer, json.dumps(list(addresses)[:ADDRESSES_PER_PEER_MAX])),
@@ -186,17 +199,19 @@ class Journal:
 
     def addresses(self) -> list[tuple[str, list[str]]]:
         """The address book: (peer, addresses), the peer seen last first."""
-        rows = self._read("SELECT peer, addresses FROM addresses ORDER BY place DESC")
+        rows = self.read("SELECT peer, addresses FROM addresses ORDER BY place DESC")
         return [(peer, json.loads(addresses)) for peer, addresses in rows]
 
     # The file.
 
-    def _read(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+    def read(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        """The rows of a query."""
         with _explained(self._name):
             return self._connection.execute(statement, values).fetchall()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of what is done within, or nothing."""
         with _explained(self._name):
             self._connection.execute("BEGIN IMMEDIATE")
             try:

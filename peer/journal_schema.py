@@ -16,6 +16,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE addresses (peer TEXT PRIMARY KEY, place INTEGER, addresses TEXT) WITHOUT ROWID",
         "CREATE INDEX addresses_by_place ON addresses (place)",
     ),
+    (
+        """CREATE TABLE trust (peer TEXT PRIMARY KEY, clean REAL, audits INTEGER, offences INTEGER, first_unix_s REAL,
+           seen_unix_s REAL, banned_until_unix_s REAL, reason TEXT, paired INTEGER) WITHOUT ROWID""",
+        """CREATE TABLE evidence (id INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT, at_unix_s REAL, kind TEXT, job TEXT,
+           text TEXT)""",
+        "CREATE INDEX evidence_by_peer ON evidence (peer, id)",
+        # Bans had no end: from now on they count as a first offence of that moment (30 days).
+        """INSERT INTO trust SELECT peer, 0, 0, 1, at_unix_s, at_unix_s, at_unix_s + 2592000, reason, 0 FROM bans""",
+        "INSERT INTO evidence (peer, at_unix_s, kind, job, text) SELECT peer, at_unix_s, 'lie', '', reason FROM bans",
+        "DROP TABLE bans",
+        "ALTER TABLE results ADD COLUMN checked INTEGER DEFAULT 0",
+    ),
 )
 
 

@@ -47,7 +47,7 @@ def status_view(node: "Node") -> StatusView:
 def peer_views(node: "Node", records: Sequence[Capability], answered: Mapping[PeerId, bool]) -> list[PeerView]:
     """The other peers, the cheapest first; `answered` says who was tried and who answered."""
     connected = set(node.seam.host.connected_peers())
-    banned = node.journal.bans()
+    banned = node.coordinator.trust.banned()
     return [
         PeerView(
             peer=one.peer,

@@ -28,6 +28,9 @@ class _Waiting:
             if (event := self._events.pop(line.item, None)) is not None:
                 event.set()
 
+    def confirm(self, items: Sequence[int]) -> None:
+        """Those who wait are not told more than the result."""
+
     def remove(self, items: Sequence[int]) -> None:
         for item in items:
             self._lines.pop(item, None)

@@ -4,7 +4,7 @@ Plain frozen data without behaviour; times in seconds, prices in credits. Import
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -81,6 +81,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     audits: int = 0
     revoked: int = 0
     credits: float = 0.0
+    pending: float = 0.0
+    """Reference-seconds that it has worked and has no receipt for yet."""
     fault: str | None = None
     local: bool = False
 
@@ -128,12 +130,72 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     liars: list[str] = []
     revoked: int = 0
     """Chunks whose results were thrown away after their worker was caught."""
+    doubtful: int = 0
+    """Items whose results rest on the word alone of a peer that was found lying after the job had ended."""
     price: float = 0.0
     credits: float = 0.0
     bytes_sent: int = 0
     bytes_received: int = 0
     events: list[str] = []
     """The last lines of the job's story, bounded."""
+
+
+class TrustView(msgspec.Struct, frozen=True, kw_only=True):
+    """What this peer has found out about another one as a worker."""
+
+    peer: str
+    clean: float = 0.0
+    """Results that stand, those from long ago counting less; after the dues it is audited in part only."""
+    audits: int = 0
+    """Of its results, those that were executed again here and right."""
+    offences: int = 0
+    paired: bool = False
+    banned_for_s: float = 0.0
+    reason: str = ""
+    seen_unix_s: float = 0.0
+
+
+class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened."""
+
+    at_unix_s: float
+    kind: str
+    """`clean`, `lie`, `fault`, `ban` or `pair`."""
+    job: str = ""
+    text: str = ""
+
+
+class TrustCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer and the evidence behind its numbers, the newest first."""
+
+    trust: TrustView
+    evidence: list[EvidenceView] = []
+
+
+class TrustAction(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner wants done about a peer."""
+
+    action: Literal["ban", "pair", "forget"]
+    seconds: Annotated[float, Meta(gt=0)] = 30 * 86400.0
+    reason: str = "the owner said so"
+
+
+class LedgerView(msgspec.Struct, frozen=True, kw_only=True):
+    """Credits between this peer and another one."""
+
+    peer: str
+    earned: float = 0.0
+    """By our work for it, as its receipts say."""
+    spent: float = 0.0
+    """On its work for us, as our receipts say."""
+    pending: float = 0.0
+    """For its results in jobs that run: forfeited if a lie of its is found before they end."""
+    receipts: int = 0
+
+    @property
+    def balance(self) -> float:
+        """What it owes us, in credits; below zero what we owe it."""
+        return self.earned - self.spent
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,3 +253,5 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
     traceback: str | None = None
     worker: str | None = None
+    checked: bool = True
+    """False: it counts on the word of its worker alone."""

@@ -190,7 +190,15 @@ class WorkerPool:
         speed = link.bid.speed if link.bid else 1.0
         self._owner.note(f"{short(link.peer)} works with {link.slots} slot(s) at {link.price:.2f} credits/s")
         self._owner.tell(
-            WorkerReady(link.peer, link.slots, ready.chunk_credit, price=link.price, speed=speed, party=link.party)
+            WorkerReady(
+                link.peer,
+                link.slots,
+                ready.chunk_credit,
+                price=link.price,
+                speed=speed,
+                party=link.party,
+                clean=self._terms.clean_of(link.peer),
+            )
         )
 
     def on_heard(self, link: WorkerLink, running: tuple[ChunkId, ...]) -> None:

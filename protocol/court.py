@@ -176,7 +176,7 @@ class Court:
         self._credit(chunk, key)
         chunk.audit_keys.clear()
         chunk.fire(Trigger.AUDIT, now)
-        self._emit(Upheld(chunk.id))
+        self._emit(Upheld(Dispatch.piece(chunk)))
 
     def _doubt(self, chunk: Chunk, key: bytes, now: float) -> None:
         """One execution of ours is no proof: the function may give something else each time."""
@@ -249,20 +249,29 @@ class Court:
 
     def catch(self, peer: PeerId, chunk: Chunk, given: bytes, now: float) -> None:
         """The peer lied: it leaves the job and everything that rests on its word is done again."""
-        tally = self._workers.tallies[peer]
-        if tally.banned is not None:
-            return
-        tally.banned = "caught lying"
+        if self.condemn(peer, "caught lying", now):
+            revoked = self._workers.tallies[peer].revoked
+            self._emit(LieCaught(peer, Dispatch.piece(chunk), given, chunk.accepted_key or b"", revoked))
+
+    def condemn(self, peer: PeerId, reason: str, now: float) -> bool:
+        """The peer leaves the job, and nothing that it gave counts but what we executed ourselves.
+
+        Whether that changes anything: not for one that never took part or has been condemned before.
+        """
+        tally = self._workers.tallies.get(peer)
+        if tally is None or tally.banned is not None:
+            return False
+        tally.banned = reason
         tally.clean = 0
-        self._dispatch.take_back_all(peer, "caught lying", now)
-        self._emit(Dismiss(peer, "caught lying"))
+        self._dispatch.take_back_all(peer, reason, now)
+        self._emit(Dismiss(peer, reason))
         before = self.revoked
         for other in self._book.with_vote_of(peer):
             del other.votes[peer]
             other.forget_party(peer)
             self._reconsider(other, now)
         tally.revoked = self.revoked - before
-        self._emit(LieCaught(peer, Dispatch.piece(chunk), given, chunk.accepted_key or b"", tally.revoked))
+        return True
 
     def _reconsider(self, chunk: Chunk, now: float) -> None:
         if chunk.state is ChunkState.AUDITED:

@@ -30,6 +30,16 @@ class WorkerReady:
     speed: float
     party: str | None = None
     local: bool = False
+    clean: float = 0.0
+    """Clean results that it has from earlier jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCondemned:
+    """The peer was found lying in another job of this coordinator, or its owner bans it."""
+
+    peer: PeerId
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ Event = (
     ItemsAdded
     | ItemsClosed
     | WorkerReady
+    | WorkerCondemned
     | WorkerLost
     | HeardFrom
     | ResultArrived
@@ -163,7 +174,7 @@ class Settled:
 class Upheld:
     """The result that counts was found right by an execution of our own."""
 
-    chunk: ChunkId
+    piece: Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from protocol.job_events import (
     JobEnded,
     ResultArrived,
     Tick,
+    WorkerCondemned,
     WorkerLost,
     WorkerReady,
 )
@@ -84,6 +85,7 @@ class JobMachine:
             ItemsClosed: self._on_items_closed,
             WorkerReady: self._on_worker_ready,
             WorkerLost: self._on_worker_lost,
+            WorkerCondemned: self._on_condemned,
             HeardFrom: self._on_heard,
             ResultArrived: self._on_result,
             FailureArrived: self._on_failure,
@@ -162,6 +164,9 @@ class JobMachine:
 
     def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
         self.dispatch.take_back_all(event.peer, event.reason, now)
+
+    def _on_condemned(self, event: WorkerCondemned, now: float) -> None:
+        self.court.condemn(event.peer, event.reason, now)
 
     def _on_heard(self, event: HeardFrom, now: float) -> None:
         worker = self.workers.active.get(event.peer)

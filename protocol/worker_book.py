@@ -82,7 +82,8 @@ class WorkerBook:
         self.active[offer.peer] = WorkerState(offer, last_heard=now, last_result_at=now)
         self.overdue_from = min(self.overdue_from, now + SILENCE_S_MAX)
         self.offers[offer.peer] = offer
-        self.tallies.setdefault(offer.peer, Tally()).left = None
+        new = Tally(clean=offer.clean, clean_before=offer.clean)
+        self.tallies.setdefault(offer.peer, new).left = None
 
     def remove(self, peer: PeerId, reason: str) -> WorkerState | None:
         """The worker no longer takes part; None when it did not."""

@@ -37,6 +37,9 @@ class TracedJournal(Journal):
         """See `Journal`. Results are kept by the book alone: a run has no use for them on disk."""
         self.book.on_results(job_id, lines)
 
+    def confirm_results(self, job_id: JobId, items: Sequence[int]) -> None:
+        """See `Journal`. There is nothing on disk to confirm."""
+
     def remove_results(self, job_id: JobId, items: Sequence[int]) -> None:
         """See `Journal`."""
         self.book.on_removed(job_id, items)
@@ -46,7 +49,8 @@ class TracedJournal(Journal):
         super().add_receipt(envelope_bytes, given=given, peer=peer, job=job, credits=credits)
         self.book.on_receipt_given(peer, job, credits)
 
-    def ban(self, peer: str, reason: str, at_unix_s: float) -> None:
+    def add_evidence(self, peer: str, kind: str, job: str, text: str, at_unix_s: float, kept_max: int) -> None:
         """See `Journal`."""
-        super().ban(peer, reason, at_unix_s)
-        self.on_ban(peer)
+        super().add_evidence(peer, kind, job, text, at_unix_s, kept_max)
+        if kind in ("lie", "fault"):
+            self.on_ban(peer)

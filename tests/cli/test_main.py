@@ -44,6 +44,12 @@ def submit(tmp_path: Path, monkeypatch, capsys):
         ([], {"out": "."}, "is not empty; choose another folder with --out"),
         ([], {"out": "job.py/out"}, "for the results"),
         (["--verify", "trust me"], {}, "--verify: "),
+        (["--verify", "quorum:0"], {}, "--verify: "),
+        (["--max-error", "0"], {}, "--max-error"),
+        (["--max-error", "nan"], {}, "--max-error"),
+        (["--max-overhead", "0.5"], {}, "--max-overhead"),
+        (["--assume-liars", "1"], {}, "--assume-liars"),
+        (["--audit-share", "150%"], {}, "--audit-share"),
         (["--local", "two"], {}, "--local takes a number of slots or `off`, not 'two'"),
         (["--local", "999"], {}, "out of range"),
         (["--item-timeout", "0"], {}, "out of range"),
@@ -77,6 +83,10 @@ def test_a_missing_option_and_an_unknown_command_end_with_2():
         ["status"],
         ["peers"],
         ["stop"],
+        ["trust", "list"],
+        ["trust", "show", "abc"],
+        ["trust", "ban", "abc"],
+        ["ledger"],
         ["job", "list"],
         ["job", "show", "x"],
         ["job", "logs", "x"],
@@ -88,6 +98,14 @@ def test_without_a_peer_each_question_says_how_to_start_one(words, tmp_path, cap
         main([*words, "--data", str(tmp_path)])
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"peer: no peer runs on {tmp_path}; start one with `peer start`\n"
+
+
+@pytest.mark.parametrize("period", ["soon", "0d", "-1d", "9999999999d", "30 days"])
+def test_a_ban_takes_a_time(period, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["trust", "ban", "abc", f"--for={period}", "--data", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "--for takes a time such as 90m, 12h or 30d" in capsys.readouterr().err
 
 
 def test_no_error_reaches_the_user_as_a_traceback(monkeypatch, capsys, tmp_path):

@@ -76,7 +76,7 @@ def test_results_come_in_input_order_with_a_report(start_peer, job):
     assert report == json.loads(ended.stdout)["job"]
     assert (report["state"], report["items_done"], report["items_failed"]) == ("done", 500, 0)
     assert len([one for one in report["workers"] if one["items_done"]]) == 2
-    assert report["executions"] >= 1000
+    assert report["executions"] > 500
 
 
 def test_a_function_that_raises_fails_its_item_alone_and_is_shown(start_peer, job):

@@ -12,9 +12,20 @@ from peer import control_api
 from peer.control_api import serve_control
 from peer.control_client import ControlClient, NoPeer, _UnixConnection
 from peer.journal import Journal
-from peer.views import JobRequest, JobState, JobView, PeerView, ResultLine, StatusView
+from peer.trust_book import TrustBook
+from peer.views import (
+    JobRequest,
+    JobState,
+    JobView,
+    LedgerView,
+    PeerView,
+    ResultLine,
+    StatusView,
+    TrustAction,
+    WorkerView,
+)
 from protocol.errors import LocalError, Unavailable
-from protocol.ids import JobId
+from protocol.ids import JobId, PeerId
 
 STATUS = StatusView(
     peer="12D3KooWtest", version="0", pid=1, data_folder="/x", uptime_s=1.0, addresses=[], bootstrap=[], connected=0,
@@ -34,6 +45,11 @@ class FakePeer:
         self.stopped = trio.Event()
         self.changed = trio.Event()
         self.peers_error: Exception | None = None
+        self.trust = TrustBook(self.journal, lambda: 1e9)
+        self.condemned: list[str] = []
+
+    def condemn(self, peer: PeerId, reason: str) -> None:
+        self.condemned.append(peer)
 
     def status(self) -> StatusView:
         return STATUS
@@ -212,3 +228,42 @@ async def test_an_unknown_path_answers_in_json(ask):
         return answer
 
     assert await trio.to_thread.run_sync(get) == (404, b'{"error":"Not Found"}')
+
+
+async def test_what_is_known_of_others_is_asked_and_told(ask, peer):
+    peer.trust.add_clean("12D3KooWgood", "job-1", 12.0, 3)
+    peer.trust.caught("12D3KooWbad", "job-1", "wrong about item 3")
+    assert [(one.peer, one.clean, one.offences) for one in await ask("trust")] == [
+        ("12D3KooWbad", 0.0, 1),
+        ("12D3KooWgood", 12.0, 0),
+    ]
+    case = await ask("trust_case", "good")
+    assert case.trust.audits == 3 and [one.kind for one in case.evidence] == ["clean"]
+    banned = await ask("judge", "good", TrustAction(action="ban", seconds=60.0, reason="slow"))
+    assert banned.trust.banned_for_s == 60.0 and peer.condemned == ["12D3KooWgood"]
+    assert (await ask("judge", "good", TrustAction(action="pair"))).trust.paired
+    assert (await ask("judge", "12D3KooWbad", TrustAction(action="forget"))).evidence == []
+
+
+async def test_a_peer_that_is_not_known_or_meant_twice_and_a_senseless_action_are_refused(ask, peer):
+    peer.trust.add_clean("12D3KooWone", "job", 1.0, 0)
+    peer.trust.add_clean("12D3KooWtwo", "job", 1.0, 0)
+    with pytest.raises(LocalError, match="no peer 'x' is known here"):
+        await ask("trust_case", "x")
+    with pytest.raises(LocalError, match="2 peers begin or end with '12D3'"):
+        await ask("trust_case", "12D3")
+    for action in (TrustAction(action="ban", seconds=-1.0), TrustAction(action="bless")):
+        with pytest.raises(LocalError, match="no such action"):
+            await ask("judge", "12D3KooWone", action)
+    assert peer.condemned == []
+
+
+async def test_the_ledger_counts_what_is_pending(ask, peer):
+    peer.journal.add_receipt(b"r1", given=True, peer="a", job="j", credits=2.0)
+    peer.journal.add_receipt(b"r2", given=False, peer="a", job="j", credits=5.0)
+    workers = [WorkerView(peer="b", state="working", pending=1.5)]
+    peer.journal.add_job(JobView(id="j", name="j", state=JobState.RUNNING, workers=workers), REQUEST)
+    assert await ask("ledger") == [
+        LedgerView(peer="a", earned=5.0, spent=2.0, receipts=2),
+        LedgerView(peer="b", pending=1.5),
+    ]

@@ -8,6 +8,7 @@ from village import FunctionExecutor, Village, request, village
 from peer.seam import ExecutionFailure
 from peer.views import JobState
 from protocol.errors import LocalError
+from protocol.ids import JobId
 from protocol.messages.job import FailureKind
 
 
@@ -55,10 +56,81 @@ async def test_a_liar_is_caught_banned_and_its_results_are_redone(autojump_clock
         view, lines = await v.finish(coordinator, job)
         assert view.state is JobState.DONE and view.liars == [v.peer("c")]
         assert [line.result for line in lines] == [item * item for item in range(100)]
-        assert list(v.journal.bans()) == [v.peer("c")]
+        assert list(coordinator.trust.banned()) == [v.peer("c")]
         assert sum(v.peer("c")[-8:] in line and "works with" in line for line in view.events) == 1
         again, _ = await v.finish(coordinator, coordinator.submit(request(range(10))))
         assert v.peer("c") not in [worker.peer for worker in again.workers]
+
+
+def lies_late(item: object) -> object:
+    assert isinstance(item, int)
+    return item * item + (item >= 5000)
+
+
+async def test_what_a_liar_gave_to_past_jobs_is_in_doubt(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square))
+        await v.worker("c", FunctionExecutor(lies_late))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        past, lines = await v.finish(coordinator, coordinator.submit(request(range(40), verify="none", local=0)))
+        given = sum(line.worker == v.peer("c") for line in lines)
+        assert given > 0 and past.doubtful == 0
+        await v.finish(coordinator, coordinator.submit(request(range(5000, 5020), verify="audit:1", local=0)))
+        assert list(coordinator.trust.banned()) == [v.peer("c")]
+        assert coordinator.view(JobId(past.id)).doubtful == given
+
+
+async def test_what_a_liar_gave_to_running_jobs_is_taken_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square))
+        await v.worker("c", FunctionExecutor(square))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        running = coordinator.submit(request(range(2000), verify="none", local=0))
+        version = 0
+        while v.peer("c") not in {line.worker for line in v.journal.results(running)}:
+            version = await coordinator.wait_change(running, version)
+        coordinator.condemn(v.peer("c"), "caught lying in another job")
+        view, lines = await v.finish(coordinator, running)
+        assert view.revoked > 0 and view.doubtful == 0
+        assert len(lines) == 2000 and {line.worker for line in lines} == {v.peer("a")}
+        assert any("caught lying in another job" in line for line in view.events)
+
+
+async def test_clean_results_last_from_job_to_job(autojump_clock: trio.testing.MockClock) -> None:
+    """Strangers' results are checked by votes; those of peers that have paid their dues, or are paired, hardly."""
+    async with village() as v:
+        await three_workers(v)
+        coordinator = await v.coordinator(FunctionExecutor(square))
+
+        async def overhead() -> float:
+            asked = request(range(200), verify="adaptive", max_error=0.01, local=0)
+            view, _ = await v.finish(coordinator, coordinator.submit(asked))
+            assert view.plan and view.error_bound is not None
+            return view.overhead
+
+        first = await overhead()
+        assert first > 1.6
+        earned = {one.peer: one.clean for one in coordinator.trust.trust()}
+        assert set(earned) == {v.peer(name) for name in "abc"} and min(earned.values()) > 5
+        for _ in range(3):
+            await overhead()
+        later = await overhead()
+        assert later < first - 0.2
+        for name in "abc":
+            coordinator.trust.pair(v.peer(name))
+        assert await overhead() < later
+
+
+async def test_strangers_are_checked_by_votes_and_the_plan_says_what_it_is_worth(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village() as v:
+        await three_workers(v, third=FunctionExecutor(liar))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(100), verify="adaptive")))
+        assert [line.result for line in lines] == [item * item for item in range(100)]
+        assert view.liars == [v.peer("c")] and view.votes > 0
+        assert "strangers" in view.plan and "--max-error" in view.shortfall
 
 
 async def test_audits_catch_a_liar(autojump_clock: trio.testing.MockClock) -> None:

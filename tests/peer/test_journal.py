@@ -131,12 +131,6 @@ def test_a_receipt_counts_once(journal):
     assert journal.credits() == {"earned": 3.0, "spent": 1.5}
 
 
-def test_bans_keep_their_first_reason(journal):
-    journal.ban("liar", "a lie in chunk 3", 10.0)
-    journal.ban("liar", "something else", 20.0)
-    assert journal.bans() == {"liar": "a lie in chunk 3"}
-
-
 def test_the_address_book_is_bounded_and_newest_first(journal, monkeypatch):
     monkeypatch.setattr(journal_module, "ADDRESS_BOOK_PEERS_MAX", 2)
     for peer in ("a", "b", "a", "c"):

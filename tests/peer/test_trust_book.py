@@ -1,0 +1,114 @@
+"""Trust in the journal: it survives restarts, stays bounded, and carries over what older journals knew."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from peer import trust_book as trust_book_module
+from peer.journal import Journal
+from peer.journal_schema import MIGRATIONS
+from peer.trust_book import TrustBook, pick
+from protocol.errors import LocalError
+from protocol.trust import BAN_S, CLEAN_HALF_LIFE_S
+
+WHOLE = "12D3KooWKHfpSojpfSb7mxiPFtaNHXsmGXw9grzCk4EbKB3BhGLJ"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def book(clock: Clock) -> TrustBook:
+    return TrustBook(Journal.open(None), clock)
+
+
+def test_a_restart_forgets_nothing(tmp_path: Path, clock: Clock) -> None:
+    journal = Journal.open(tmp_path / "journal.sqlite")
+    TrustBook(journal, clock).add_clean("good", "job", 12.0, 3)
+    TrustBook(journal, clock).caught("bad", "job", "wrong about item 3")
+    journal.close()
+    book = TrustBook(Journal.open(tmp_path / "journal.sqlite"), clock)
+    assert book.clean_of("good") == 12.0 and book.banned() == {"bad": "wrong about item 3"}
+    assert [one.kind for one in book.evidence("bad")] == ["lie"]
+    assert pick(book.trust(), "good").audits == 3
+
+
+def test_bans_end_and_clean_results_fade(book: TrustBook, clock: Clock) -> None:
+    book.add_clean("p", "job", 8.0, 1)
+    book.caught("q", "job", "a lie")
+    clock.now += CLEAN_HALF_LIFE_S
+    assert book.clean_of("p") == pytest.approx(4.0)
+    clock.now += BAN_S
+    assert book.banned() == {}
+    assert pick(book.trust(), "q").offences == 1
+
+
+def test_the_owner_may_ban_pair_and_forget(book: TrustBook) -> None:
+    book.ban("p", 60.0, "smells")
+    assert book.banned() == {"p": "smells"}
+    book.pair("p")
+    assert book.banned() == {} and book.clean_of("p") > 1e6
+    book.caught("p", "job", "a lie")
+    assert book.banned() and book.clean_of("p") == 0, "a pair that lies is no pair any more"
+    book.forget("p")
+    assert book.banned() == {} and book.evidence("p") == [] and not pick(book.trust(), "p").offences
+
+
+def test_a_peer_is_found_by_either_end_of_its_id(book: TrustBook) -> None:
+    for peer in ("one-abc", "one-xyz"):
+        book.add_clean(peer, "job", 1.0, 1)
+    assert book.resolve("xyz") == "one-xyz" and book.resolve("one-a") == "one-abc"
+    assert book.resolve(WHOLE) == WHOLE, "a whole id need not be known"
+    with pytest.raises(LocalError, match="2 peers begin or end with 'one'"):
+        book.resolve("one")
+    with pytest.raises(LocalError, match="peer trust list"):
+        book.resolve("nobody")
+
+
+def test_the_ledger_sums_receipts_by_peer(book: TrustBook) -> None:
+    for envelope, given, credits in ((b"1", True, 2.0), (b"2", True, 1.0), (b"3", False, 5.0)):
+        book._journal.add_receipt(envelope, given=given, peer="p", job="j", credits=credits)
+    (entry,) = book.ledger()
+    assert (entry.earned, entry.spent, entry.balance, entry.receipts) == (5.0, 3.0, 2.0, 3)
+
+
+def test_rows_are_bounded_and_bans_and_pairs_go_last(book: TrustBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_book_module, "TRUST_PEERS_MAX", 3)
+    monkeypatch.setattr(trust_book_module, "EVIDENCE_PER_PEER_MAX", 5)
+    book.ban("banned", 60.0, "why")
+    book.pair("paired")
+    for number in range(10):
+        book.add_clean(f"stranger-{number}", "job", 0.5, 1)
+    kept = {one.peer for one in book.trust()}
+    assert len(kept) == 3 and {"banned", "paired"} <= kept
+    for _ in range(10):
+        book.add_clean("paired", "job", 1.0, 1)
+    assert len(book.evidence("paired")) == 5
+
+
+def test_bans_of_an_older_journal_are_carried_over(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "journal.sqlite"
+    with sqlite3.connect(path) as connection:
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO bans VALUES ('old-liar', 'lied about item 1', ?)", (clock.now - 10,))
+        connection.execute("INSERT INTO results VALUES ('j', 0, 1, x'01', NULL, NULL, 'w')")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    journal = Journal.open(path)
+    book = TrustBook(journal, clock)
+    assert book.banned() == {"old-liar": "lied about item 1"} and book.evidence("old-liar")
+    assert journal.resting_on("w") == {"j": 1}
+    clock.now += BAN_S
+    assert book.banned() == {}
