@@ -19,7 +19,7 @@ from protocol.capability import Capability
 from protocol.channel import MessageChannel
 from protocol.chunk import Failure
 from protocol.errors import RemoteError, Unavailable
-from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, short
+from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, digest, short
 from protocol.job_events import FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
 from protocol.limits import BID_WINDOW_S, DIAL_TIMEOUT_S, HEARTBEAT_INTERVAL_S, REQUEST_TIMEOUT_S
 from protocol.messages.job import (
@@ -110,7 +110,7 @@ class WorkerPool:
         if peer in self._links:
             await stream.reset()  # A call that took its time: the worker was called again meanwhile, and is here.
             return
-        link = self._links[peer] = WorkerLink(stream, self._terms.job, self)
+        link = self._links[peer] = WorkerLink(stream, self._terms.job, digest(self._envelope.body), self)
         self.auction.reached(peer)
         reason, broke = "dismissed", False
         with trio.CancelScope() as self._scopes[peer]:
