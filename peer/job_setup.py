@@ -25,6 +25,8 @@ class JobBooks:
     """A peer gave a wrong result, and which; with the proof where there is one."""
     banned: Callable[[], dict[str, str]]
     clean_of: Callable[[str], float]
+    on_stranger: Callable[[PeerId], None]
+    """A peer works for us that nothing is known of."""
     add_clean: Callable[[str, float, int], None]
     """A peer has earned so many clean results, so many of them confirmed by our own executions."""
     add_receipt: Callable[[Receipt], None]

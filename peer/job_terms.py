@@ -38,6 +38,7 @@ class JobTerms:
     slots_wanted: int
     banned: Callable[[], dict[str, str]]
     clean_of: Callable[[str], float]
+    on_stranger: Callable[[PeerId], None]
 
     def call(self, call_id: int) -> Call:
         """The call for bids."""

@@ -1,10 +1,12 @@
 """One peer on a machine: the core of every peer, with the coordinator, the journal and the control API."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from peer.accusations import Accusations
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
 from peer.core import NodeEvent, NodeSettings, Part, PeerCore
@@ -46,7 +48,8 @@ class Node:
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.coordinator = Coordinator(seam, self.directory, journal)
+        self.accusations = Accusations(seam, self.dht)
+        self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop`; started once the control API answers.
@@ -55,7 +58,8 @@ class Node:
         """
         coordinator = Part("the coordinator", self.coordinator.run)
         control = Part("the control API", self._serve_control)
-        await self.core.run(coordinator, control, task_status=task_status)
+        accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
+        await self.core.run(coordinator, accusations, control, task_status=task_status)
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from peer.journal import Journal
 from peer.views import EvidenceView, LedgerView, TrustView
 from protocol.errors import LocalError
-from protocol.trust import TrustRecord, after_ban, after_clean, after_wrong, looks_faulty
+from protocol.trust import COOL_DOWN_S, TrustRecord, after_ban, after_clean, after_wrong, looks_faulty
 
 TRUST_PEERS_MAX = 20_000
 """Rows; those with the fewest clean results that were seen longest ago go first, banned and paired ones last."""
@@ -48,6 +48,12 @@ class TrustBook:
         kind = "fault" if looks_faulty(record, now) else "lie"
         self._save(after_wrong(record, what, now))
         self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
+
+    def rest(self, peer: str, kind: str, what: str) -> None:
+        """No work for it for `COOL_DOWN_S`: there is something against it, but no lie to us."""
+        record = self._record(peer)
+        self._save(replace(after_ban(record, what, self._now() + COOL_DOWN_S), paired=record.paired))
+        self._add_evidence(peer, kind, "", what)
 
     # What the owner asks and says.
 

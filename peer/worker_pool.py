@@ -188,6 +188,9 @@ class WorkerPool:
     def on_ready(self, link: WorkerLink, ready: Ready) -> None:
         """The lease is on: the job may hand chunks out."""
         speed = link.bid.speed if link.bid else 1.0
+        clean = self._terms.clean_of(link.peer)
+        if clean < 1:
+            self._terms.on_stranger(link.peer)
         self._owner.note(f"{short(link.peer)} works with {link.slots} slot(s) at {link.price:.2f} credits/s")
         self._owner.tell(
             WorkerReady(
@@ -197,7 +200,7 @@ class WorkerPool:
                 price=link.price,
                 speed=speed,
                 party=link.party,
-                clean=self._terms.clean_of(link.peer),
+                clean=clean,
             )
         )
 

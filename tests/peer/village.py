@@ -8,7 +8,7 @@ from random import Random
 
 import trio
 
-from peer.coordinator import Coordinator
+from peer.coordinator import Coordinator, NoWitness
 from peer.journal import Journal
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobView, ResultLine
@@ -92,7 +92,7 @@ class Village:
         self.journal = Journal.open(None)
         self._numbers = iter(range(1, 1000))
 
-    def _seam(self, name: str, executor: FunctionExecutor) -> Seam:
+    def seam(self, name: str, executor: FunctionExecutor) -> Seam:
         number = next(self._numbers)
         identity = Identity(number.to_bytes(32, "big"))
         self.hosts[name] = self.network.host(identity)
@@ -105,7 +105,7 @@ class Village:
         return self.hosts[name].peer_id
 
     async def worker(self, name: str, executor: FunctionExecutor, **policy: object) -> Worker:
-        seam = self._seam(name, executor)
+        seam = self.seam(name, executor)
         worker = Worker(seam, WorkerPolicy(**policy))  # type: ignore[arg-type]
         self.workers[name] = worker
         await self._nursery.start(worker.run)
@@ -121,10 +121,13 @@ class Village:
         )
         return worker
 
+    def directory(self, name: str) -> FixedDirectory:
+        """All workers, as found by this peer."""
+        return FixedDirectory(self.hosts[name], self.records)
+
     async def coordinator(self, executor: FunctionExecutor) -> Coordinator:
-        seam = self._seam("coordinator", executor)
-        directory = FixedDirectory(self.hosts["coordinator"], self.records)
-        coordinator = Coordinator(seam, directory, self.journal)  # type: ignore[arg-type]
+        seam = self.seam("coordinator", executor)
+        coordinator = Coordinator(seam, self.directory("coordinator"), self.journal, NoWitness())  # type: ignore[arg-type]
         await self._nursery.start(coordinator.run)
         return coordinator
 
