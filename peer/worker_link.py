@@ -216,6 +216,8 @@ class WorkerLink:
             case Ready(lease=lease) if lease == self.lease and self._terms is None:
                 self._terms = CommitmentTerms(self._job, lease, self._manifest, message.environment)
                 self._owner.on_ready(self, message)
+            case PayloadPart(size_bytes=size) if size > CHUNK_RESULT_BYTES_MAX:
+                raise BadFrame(f"{self.peer} begins a result of {size} bytes; {CHUNK_RESULT_BYTES_MAX} is the most")
             case PayloadPart() if self._terms is not None:
                 self._collector.feed(message)
             case Results(lease=lease) if lease == self.lease and self._terms is not None:
