@@ -72,7 +72,7 @@ class Hostile:
                 digest=changes.get("digest", digest(one)),  # type: ignore[arg-type]
                 size_bytes=len(one),
                 data=one,
-                compute_s=0.01,
+                compute_s=changes.get("compute_s", 0.01),  # type: ignore[arg-type]
             )
             for chunk, one in data.items()
         )

@@ -119,3 +119,20 @@ async def test_by_the_book_the_same_worker_is_accepted(autojump_clock: trio.test
         view, _ = await v.finish(coordinator, coordinator.submit(request(range(20), local=1)))
         mine = next(one for one in view.workers if one.peer == hostile.identity.peer_id)
         assert view.state is JobState.DONE and mine.chunks_done == len(hostile.assigned.chunks)
+
+
+@pytest.mark.parametrize("verify", ["none", "adaptive"])
+async def test_nobody_has_computed_longer_than_it_had_the_chunk(
+    verify: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Neither is it paid for that, nor does it spoil what is expected of the others."""
+    hostile = Hostile(changed(compute_s=1e15))
+    async with village() as v:
+        for honest in "ab":
+            await v.worker(honest, FunctionExecutor(square, item_s=0.2))
+        join(v, hostile)
+        coordinator = await v.coordinator(FunctionExecutor(square, item_s=0.2))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(60), local=0, verify=verify)))
+        assert view.state is JobState.DONE and [line.result for line in lines] == [n * n for n in range(60)]
+        assert view.compute_total_s < 4 * view.elapsed_s and view.credits < 3 * view.elapsed_s
+        assert sum(view.chunks.values()) < 60, "several items to a chunk, as they are cheap"
