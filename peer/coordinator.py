@@ -188,7 +188,7 @@ class Coordinator:
 
     def _keep_receipt(self, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(receipt))
-        self._journal.add_receipt(data, given=True, peer=receipt.worker, job=receipt.job, credits=receipt.credits)
+        self._journal.add_receipt(data, receipt, given=True, peer=receipt.worker)
 
     def _start(self, job: JobId, runner: JobRunner) -> None:
         assert self._nursery is not None

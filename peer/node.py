@@ -94,4 +94,4 @@ class Node:
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))
-        self.journal.add_receipt(data, given=False, peer=envelope.signer, job=receipt.job, credits=receipt.credits)
+        self.journal.add_receipt(data, receipt, given=False, peer=envelope.signer)

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from receipts import receipt
 
 from peer import trust_book as trust_book_module
 from peer.journal import Journal
@@ -77,8 +78,8 @@ def test_a_peer_is_found_by_either_end_of_its_id(book: TrustBook) -> None:
 
 
 def test_the_ledger_sums_receipts_by_peer(book: TrustBook) -> None:
-    for envelope, given, credits in ((b"1", True, 2.0), (b"2", True, 1.0), (b"3", False, 5.0)):
-        book._journal.add_receipt(envelope, given=given, peer="p", job="j", credits=credits)
+    for number, (given, credits) in enumerate([(True, 2.0), (True, 1.0), (False, 5.0)]):
+        book._journal.add_receipt(b"", receipt(number, credits), given=given, peer="p")
     (entry,) = book.ledger()
     assert (entry.earned, entry.spent, entry.balance, entry.receipts) == (5.0, 3.0, 2.0, 3)
 

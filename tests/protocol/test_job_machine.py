@@ -380,7 +380,7 @@ def test_nothing_happens_after_the_end() -> None:
     assert w.machine.handle(Tick(), 99.0) == () and w.machine.next_deadline() is None
 
 
-@pytest.mark.parametrize("policy", ["quorum:2", "quorum:3", "audit:0.2", "audit:1.0", "none"])
+@pytest.mark.parametrize("policy", ["adaptive", "quorum:2", "quorum:3", "audit:0.2", "audit:1.0", "none"])
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
