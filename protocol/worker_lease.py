@@ -81,6 +81,8 @@ class Lease:
         self.idle_since = now
         self.input_size_bytes = 0
         self.chunks_run = 0
+        self.compute_s = 0.0
+        """For the results of this lease."""
         self._idle: deque[Slot] = deque()
         self._running: dict[ChunkId, Slot] = {}
         self._inputs: dict[ChunkId, bytes] = {}
@@ -149,6 +151,7 @@ class Lease:
         self.chunks_run += 1
         match event:
             case ChunkRan(data=data, compute_s=compute_s, log=log):
+                self.compute_s += compute_s
                 self.answers.add_result(chunk, input_digest, data, compute_s, log, now)
             case ChunkFailed(kind=kind, item=item, detail=detail, log=log):
                 self.answers.add_failure(chunk, kind, item, detail, log, now)

@@ -51,6 +51,7 @@ class RefusalReason(StrEnum):
     TOO_MANY_CALLS = "too many calls"
     BID_UNKNOWN = "bid expired or unknown"
     BAD_MANIFEST = "manifest not valid"
+    UNPAID = "earlier work not paid"
 
 
 class FailureKind(StrEnum):
