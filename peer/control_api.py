@@ -27,7 +27,7 @@ from peer.control_trust import TrustApi, trust_routes
 from peer.journal import FINAL_STATES, Journal
 from peer.result_data import line_to_json
 from peer.trust_book import TrustBook
-from peer.views import JobRequest, JobView, PeerView, StatusView
+from peer.views import JobRequest, JobView, PeerView, Retried, StatusView
 from protocol.errors import LocalError, ParallelPeerError, Unavailable
 from protocol.ids import JobId, PeerId
 from protocol.limits import MIB
@@ -67,6 +67,9 @@ class Jobs(Protocol):
 
     def cancel(self, job: JobId) -> None:
         """Cancel a running job; nothing happens to one that has ended."""
+
+    def retry(self, job: JobId) -> int:
+        """Run again what of a past job failed, is missing or is in doubt; the number of items."""
 
 
 class Controlled(Protocol):
@@ -120,6 +123,7 @@ def make_app(peer: Controlled) -> FastAPI:
         ("GET", "/jobs/{job}/results", api.job_results),
         ("GET", "/jobs/{job}/logs", api.job_logs),
         ("POST", "/jobs/{job}/cancel", api.job_cancel),
+        ("POST", "/jobs/{job}/retry", api.job_retry),
         ("POST", "/stop", api.stop),
         *trust_routes(TrustApi(peer)),
     )
@@ -183,6 +187,12 @@ class ControlApi:
         found = JobId(self._view(job).id)
         self._peer.jobs.cancel(found)
         return _json(self._view(found))
+
+    async def job_retry(self, job: str) -> Response:
+        """Do again what does not stand: `Retried`, as the job is then."""
+        found = JobId(self._view(job).id)
+        items = self._peer.jobs.retry(found)
+        return _json(Retried(items, self._view(found)))
 
     async def stop(self) -> Response:
         """End the peer, after this answer has gone out."""

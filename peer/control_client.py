@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from peer.views import JobRequest, JobView, LedgerView, PeerView, StatusView, TrustAction, TrustCase, TrustView
+from peer.views import JobRequest, JobView, LedgerView, PeerView, Retried, StatusView, TrustAction, TrustCase, TrustView
 from protocol.errors import LocalError, Unavailable
 from protocol.limits import MIB
 
@@ -81,6 +81,10 @@ class ControlClient:
     def cancel(self, job: str) -> JobView:
         """Cancel a job; its results so far stay."""
         return self._ask("POST", f"/jobs/{quote(job, safe='')}/cancel", JobView)
+
+    def retry(self, job: str) -> Retried:
+        """Do again what of a past job failed, is missing or is in doubt."""
+        return self._ask("POST", f"/jobs/{quote(job, safe='')}/retry", Retried)
 
     def trust(self) -> list[TrustView]:
         """What it has found out about other peers."""

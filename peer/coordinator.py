@@ -10,13 +10,15 @@ import trio
 from dht.directory import Directory
 from peer.data_folder import PROOFS
 from peer.job_results import ResultSink
+from peer.job_retry import Retry
 from peer.job_runner import JobRunner
 from peer.job_setup import JobBooks
 from peer.journal import Journal
+from peer.journal_sink import JournalSink
 from peer.proof_store import ProofStore
 from peer.seam import Seam
 from peer.trust_book import TrustBook
-from peer.views import JobRequest, JobState, JobView, ResultLine
+from peer.views import JobRequest, JobState, JobView
 from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
@@ -36,26 +38,6 @@ OnDecision = Callable[[JobId, Effect], None]
 JOBS_RUNNING_MAX = 64
 CHANGE_INTERVAL_S = 0.1
 """Views are made at most so often for those who watch."""
-
-
-class JournalSink:
-    """Results of one job into the journal."""
-
-    def __init__(self, journal: Journal, job: JobId) -> None:
-        self._journal = journal
-        self._job = job
-
-    def record(self, lines: Sequence[ResultLine]) -> None:
-        """Write them; they survive the process from here on."""
-        self._journal.record_results(self._job, lines)
-
-    def confirm(self, items: Sequence[int]) -> None:
-        """They rest on more than their worker's word."""
-        self._journal.confirm_results(self._job, items)
-
-    def remove(self, items: Sequence[int]) -> None:
-        """They no longer count."""
-        self._journal.remove_results(self._job, items)
 
 
 class Witness(Protocol):
@@ -100,6 +82,8 @@ class Coordinator:
         self._witness = witness
         self._on_decision = on_decision
         self._runners: dict[JobId, JobRunner] = {}
+        self._retries: dict[JobId, Retry] = {}
+        """What belongs to those of the runners that do a part of a job again."""
         self._unsaved: set[JobId] = set()
         self._versions: dict[JobId, int] = {}
         self._changed: dict[JobId, trio.Event] = {}
@@ -119,15 +103,43 @@ class Coordinator:
 
     def submit(self, request: JobRequest) -> JobId:
         """Start a job. Raises `LocalError` when the request is wrong or too many jobs run."""
-        job, runner = self._prepare(request, None, self._save_end, open_ended=False)
+        job = self._new_id()
+        runner = self._prepare(job, request, JournalSink(self._journal, job), self._save_end)
         self._journal.add_job(runner.view(), request)
         self._start(job, runner)
         return job
 
+    def retry(self, job: JobId) -> int:
+        """Run again what failed, has no result or is in doubt; returns how many items those are.
+
+        Raises `LocalError` when the job runs or is not known, or too many jobs run.
+        """
+        before = self.view(job)
+        if not before.state.is_final:
+            raise LocalError(f"job {job} still runs: wait for its end, or end it with `peer job cancel {job}`")
+        return self._run_again(before, Retry(self._journal, before, only_doubtful=False), [])
+
+    def _run_again(self, before: JobView, retry: Retry, reasons: Sequence[str]) -> int:
+        job = JobId(before.id)
+        request = self._journal.request(job)
+        if request is None or not retry.items:
+            return 0
+        request = msgspec.structs.replace(request, items=[request.items[item] for item in retry.items])
+        runner = self._prepare(job, request, retry, self._save_end, numbers=retry.items)
+        for line in reasons or [retry.in_words()]:
+            runner.note(line)
+        # Until its end the journal keeps the figures as they were: those of a run that is cut off are not known.
+        self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
+        self._unsaved.discard(job)
+        self._retries[job] = retry
+        self._start(job, runner)
+        return len(retry.items)
+
     def open_session(self, request: JobRequest, sink: ResultSink, on_end: Callable[[], None]) -> JobRunner:
         """A job that takes items one by one while its workers stay warm; `sink` gets the results."""
         request = msgspec.structs.replace(request, items=[])
-        job, runner = self._prepare(request, sink, lambda _: on_end(), open_ended=True)
+        job = self._new_id()
+        runner = self._prepare(job, request, sink, lambda _: on_end(), open_ended=True)
         self._start(job, runner)
         return runner
 
@@ -138,18 +150,27 @@ class Coordinator:
         else:
             self.view(job)
 
+    def _new_id(self) -> JobId:
+        return JobId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS // 2):016x}")
+
     def _prepare(
-        self, request: JobRequest, sink: ResultSink | None, on_end: Callable[[JobId], None], *, open_ended: bool
-    ) -> tuple[JobId, JobRunner]:
+        self,
+        job: JobId,
+        request: JobRequest,
+        sink: ResultSink,
+        on_end: Callable[[JobId], None],
+        *,
+        open_ended: bool = False,
+        numbers: Sequence[int] | None = None,
+    ) -> JobRunner:
         if self._nursery is None:
             raise LocalError("this peer is stopping and takes no more jobs")
         if len(self._runners) >= JOBS_RUNNING_MAX:
             raise LocalError(f"{JOBS_RUNNING_MAX} jobs run already: wait for one to end or cancel one")
         if len(request.code.encode()) > CODE_SIZE_BYTES_MAX:
             raise LocalError(f"the job's code is over {CODE_SIZE_BYTES_MAX} bytes: move data out of it into the inputs")
-        job = JobId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS // 2):016x}")
         books = JobBooks(
-            results=sink or JournalSink(self._journal, job),
+            results=sink,
             add_log=self._journal.add_log,
             caught=lambda peer, what, proof: self._on_caught(job, peer, what, proof),
             banned=self.trust.banned,
@@ -161,7 +182,7 @@ class Coordinator:
             on_end=lambda: on_end(job),
             on_effect=lambda effect: self._on_decision(job, effect),
         )
-        return job, JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended)
+        return JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended, numbers=numbers)
 
     def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> None:
         """One job has found it lying: no job of ours believes it any more."""
@@ -181,10 +202,17 @@ class Coordinator:
         for job, runner in list(self._runners.items()):
             if job != but and not runner.finished:
                 runner.condemn(peer, reason)
-        for name, items in self._journal.resting_on(peer).items():
-            view = self._journal.job(JobId(name))
-            if view is not None and view.state.is_final and JobId(name) not in self._runners:
-                self._journal.save_job(msgspec.structs.replace(view, doubtful=max(view.doubtful, items)))
+        for name, doubtful in self._journal.doubt(peer).items():
+            self._note_doubt(JobId(name), doubtful)
+
+    def _note_doubt(self, job: JobId, doubtful: int) -> None:
+        if self._live(job) is not None:
+            if retry := self._retries.get(job):
+                retry.doubt(self._journal.doubtful(job))
+            return
+        view = self._journal.job(job)
+        if view is not None and view.doubtful != doubtful:
+            self._journal.save_job(msgspec.structs.replace(view, doubtful=doubtful))
 
     def _keep_receipt(self, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(receipt))
@@ -203,14 +231,14 @@ class Coordinator:
             await runner.run()
         finally:
             if not runner.finished and self._journal.job(job) is not None:
-                stopped = "this peer was stopped"
-                self._save(job, msgspec.structs.replace(runner.view(), state=JobState.INTERRUPTED, message=stopped))
-            if job not in self._unsaved:
+                self._save(job, self._view_of(job, runner, state=JobState.INTERRUPTED, message="this peer was stopped"))
+            if self._runners.get(job) is runner and job not in self._unsaved:
                 del self._runners[job]
+                self._retries.pop(job, None)
             self._note_change(job)
 
     def _save_end(self, job: JobId) -> None:
-        self._save(job, self._runners[job].view())
+        self._save(job, self._view_of(job, self._runners[job]))
 
     def _save(self, job: JobId, view: JobView) -> None:
         """A job that cannot be saved stays in memory, so that its end can still be seen."""
@@ -225,17 +253,28 @@ class Coordinator:
     def views(self) -> list[JobView]:
         """Running and past jobs, newest first."""
         past = {view.id: view for view in self._journal.jobs()}
-        past |= {job: runner.view() for job, runner in self._runners.items()}
+        past |= {job: self.view(job) for job in self._runners}
         return sorted(past.values(), key=lambda view: (-view.submitted_at_unix_s, view.id))
 
     def view(self, job: JobId) -> JobView:
         """One job. Raises `LocalError` when it is not known."""
-        if job in self._runners:
-            return self._runners[job].view()
+        if (runner := self._live(job)) is not None:
+            return self._view_of(job, runner)
         view = self._journal.job(job)
         if view is None:
             raise LocalError(f"job {job} is not known here: `peer job list` shows those that are")
         return view
+
+    def _live(self, job: JobId) -> JobRunner | None:
+        """Who knows more of the job than the journal does."""
+        runner = self._runners.get(job)
+        if runner is None or not runner.finished or job in self._unsaved or self._journal.job(job) is None:
+            return runner
+        return None
+
+    def _view_of(self, job: JobId, runner: JobRunner, **changes: object) -> JobView:
+        view = msgspec.structs.replace(runner.view(), **changes)
+        return self._retries[job].whole(view) if job in self._retries else view
 
     async def wait_change(self, job: JobId, version: int) -> int:
         """Wait until the job is at a newer version than this; start with 0. Returns at once for past jobs."""

@@ -11,10 +11,11 @@ _CBOR_ARRAY = 0x80
 
 
 class JobItems:
-    """Items in the order in which they were given."""
+    """Items in the order in which they were given; `numbers` are those in the job, where they are a part of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[int] | None = None) -> None:
         self._encoded: list[bytes] = []
+        self._numbers = numbers
 
     def __len__(self) -> int:
         return len(self._encoded)
@@ -36,6 +37,18 @@ class JobItems:
         if len(data) > ITEM_SIZE_BYTES_MAX:
             raise LocalError(f"item {number} takes {len(data)} bytes; at most {ITEM_SIZE_BYTES_MAX} are allowed")
         return data
+
+    def number(self, place: int) -> int:
+        """The number in the job of the item at this place."""
+        return place if self._numbers is None else self._numbers[place]
+
+    def in_words(self, piece: Piece) -> str:
+        """`item 3`, `items 3-9`; where some in between are no part of this, how many."""
+        count = piece.stop - piece.start
+        first, last = self.number(piece.start), self.number(piece.stop - 1)
+        if count == 1:
+            return f"item {first}"
+        return f"items {first}-{last}" if last - first == count - 1 else f"{count} of the items {first}-{last}"
 
     def payload(self, piece: Piece) -> bytes:
         """Canonical CBOR of the list of the piece's items."""

@@ -15,6 +15,7 @@ from peer.evidence import Evidence
 from peer.job_items import JobItems
 from peer.job_results import JobResults
 from peer.job_setup import JobBooks, check_runnable, manifest_of, target_of
+from peer.job_sum import STORY_LINES_MAX
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.local_slots import LocalSlots, LocalWork
@@ -60,7 +61,6 @@ from protocol.outcomes import comparison_key
 
 log = logging.getLogger(__name__)
 
-STORY_LINES_MAX = 200
 SLOTS_WANTED_MAX = 4096
 
 _STATE_OF = {
@@ -72,10 +72,21 @@ _STATE_OF = {
 
 
 class JobRunner:
-    """One job. `run` returns when it has ended; `view` may be asked at any time."""
+    """One job. `run` returns when it has ended; `view` may be asked at any time.
+
+    `numbers`: those in the job of the request's items, where these are a part of it that is run again.
+    """
 
     def __init__(
-        self, seam: Seam, directory: Directory, job: JobId, request: JobRequest, books: JobBooks, *, open_ended: bool
+        self,
+        seam: Seam,
+        directory: Directory,
+        job: JobId,
+        request: JobRequest,
+        books: JobBooks,
+        *,
+        open_ended: bool,
+        numbers: Sequence[int] | None = None,
     ) -> None:
         target = target_of(request)
         policy = parse_policy(request.verify, target)
@@ -85,7 +96,7 @@ class JobRunner:
         self._books = books
         can_execute = check_runnable(request, policy, seam.executor)
         self._open_ended = open_ended
-        self._items = JobItems()
+        self._items = JobItems(numbers)
         self._sizes_bytes = self._items.add(request.items)
         self._results = JobResults(books.results)
         rules = JobRules(
@@ -103,6 +114,7 @@ class JobRunner:
         self._story: deque[str] = deque(maxlen=STORY_LINES_MAX)
         self._started_at = trio.current_time()
         self._ended_at: float | None = None
+        self._ended_at_unix_s = 0.0
         self._state = JobState.CALLING
         self._message = ""
         self._finished = trio.Event()
@@ -184,7 +196,7 @@ class JobRunner:
             case Revoked(piece):
                 self._results.revoke(piece)
             case GaveUp(piece, failure, tried):
-                self.note(f"item {piece.start}: {failure.kind} on {tried} peer(s), given up")
+                self.note(f"item {self._items.number(piece.start)}: {failure.kind} on {tried} peer(s), given up")
                 self._results.give_up(piece, failure, tried)
             case LieCaught():
                 self._on_lie(effect)
@@ -210,11 +222,11 @@ class JobRunner:
 
     def _audit(self, piece: Piece, disputed: bool) -> None:
         if disputed:
-            self.note(f"results of {_items_of(piece)} differ: doing it again here to see who is right")
+            self.note(f"results of {self._items.in_words(piece)} differ: doing it again here to see who is right")
         self._local.audit(piece)
 
     def _on_lie(self, lie: LieCaught) -> None:
-        items = _items_of(lie.piece)
+        items = self._items.in_words(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
         proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece))
         self._books.caught(lie.peer, f"wrong about {items} of job {self._job}", proof)
@@ -233,7 +245,7 @@ class JobRunner:
         if self._finished.is_set():
             return
         self._state, self._message = state, message
-        self._ended_at = trio.current_time()
+        self._ended_at, self._ended_at_unix_s = trio.current_time(), self._seam.wall_clock()
         self._finished.set()
         for peer, tally in self._machine.workers.tallies.items():
             if tally.banned is None and tally.clean > tally.clean_before:
@@ -303,6 +315,7 @@ class JobRunner:
             assume_liars=self._request.assume_liars,
             message=self._message or self._waiting_for(),
             submitted_at_unix_s=self._submitted_at_unix_s,
+            ended_at_unix_s=self._ended_at_unix_s,
             elapsed_s=until - self._started_at,
             items=len(self._items),
             workers=worker_views(self._machine, self._pool.auction, self._seam.host.peer_id),
@@ -320,8 +333,3 @@ class JobRunner:
         if not self._pool.searched:
             return "looking for workers in the directory"
         return f"looking for workers: {funnel_in_words(self._pool.auction)}"
-
-
-def _items_of(piece: Piece) -> str:
-    last = piece.stop - 1
-    return f"item {piece.start}" if piece.start == last else f"items {piece.start}-{last}"

@@ -89,7 +89,10 @@ class Journal:
     def _interrupt_running_jobs(self) -> None:
         for view in self.jobs():
             if view.state not in FINAL_STATES:
-                self.save_job(msgspec.structs.replace(view, state=JobState.INTERRUPTED, message=_INTERRUPTED))
+                doubtful = len(self.doubtful(JobId(view.id)))
+                self.save_job(
+                    msgspec.structs.replace(view, state=JobState.INTERRUPTED, message=_INTERRUPTED, doubtful=doubtful)
+                )
 
     def _forget_old_jobs(self, connection: sqlite3.Connection) -> None:
         old = connection.execute(
@@ -107,7 +110,7 @@ class Journal:
             for one in lines
         ]
         with self.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", rows)
 
     def confirm_results(self, job_id: JobId, items: Sequence[int]) -> None:
         """These results rest on more than the word of their worker."""
@@ -116,9 +119,21 @@ class Journal:
                 "UPDATE results SET checked = 1 WHERE job = ? AND item = ?", [(job_id, item) for item in items]
             )
 
-    def resting_on(self, peer: str) -> dict[str, int]:
-        """By job, how many results count on the word of this peer alone."""
-        return dict(self.read("SELECT job, COUNT(*) FROM results WHERE worker = ? AND checked = 0 GROUP BY job", peer))
+    def doubt(self, peer: str) -> dict[str, int]:
+        """From now on what counts on the word of this peer alone is in doubt; how many results are, by job."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE results SET doubtful = 1 WHERE worker = ? AND checked = 0 AND doubtful = 0", (peer,)
+            )
+        return dict(self.read("SELECT job, COUNT(*) FROM results WHERE doubtful GROUP BY job"))
+
+    def doubtful(self, job_id: JobId) -> dict[int, str]:
+        """The items whose results are in doubt, each with the peer that gave it."""
+        return dict(self.read("SELECT item, worker FROM results WHERE job = ? AND doubtful", job_id))
+
+    def outcomes(self, job_id: JobId) -> dict[int, bool]:
+        """The items that have a result, and whether it is a good one, without the results themselves."""
+        return {item: bool(ok) for item, ok in self.read("SELECT item, ok FROM results WHERE job = ?", job_id)}
 
     def remove_results(self, job_id: JobId, items: Sequence[int]) -> None:
         """Take back the results of these items: their worker was caught."""

@@ -29,6 +29,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE results ADD COLUMN checked INTEGER DEFAULT 0",
         "CREATE INDEX receipts_by_peer ON receipts (peer)",
     ),
+    (
+        "ALTER TABLE results ADD COLUMN doubtful INTEGER DEFAULT 0",
+        "CREATE INDEX results_in_doubt ON results (job, item) WHERE doubtful",
+        "UPDATE results SET doubtful = 1 WHERE checked = 0 AND worker IN (SELECT peer FROM trust WHERE offences > 0)",
+    ),
 )
 
 

@@ -132,12 +132,22 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """Chunks whose results were thrown away after their worker was caught."""
     doubtful: int = 0
     """Items whose results rest on the word alone of a peer that was found lying after the job had ended."""
+    retries: int = 0
+    """How often a part of the job was run again after its end; the figures are those of all runs together."""
+    ended_at_unix_s: float = 0.0
     price: float = 0.0
     credits: float = 0.0
     bytes_sent: int = 0
     bytes_received: int = 0
     events: list[str] = []
     """The last lines of the job's story, bounded."""
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """What a retry began: the number of items that are done again, none where all results stand."""
+
+    items: int
+    job: JobView
 
 
 class TrustView(msgspec.Struct, frozen=True, kw_only=True):

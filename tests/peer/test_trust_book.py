@@ -110,6 +110,6 @@ def test_bans_of_an_older_journal_are_carried_over(tmp_path: Path, clock: Clock)
     journal = Journal.open(path)
     book = TrustBook(journal, clock)
     assert book.banned() == {"old-liar": "lied about item 1"} and book.evidence("old-liar")
-    assert journal.resting_on("w") == {"j": 1}
+    assert journal.doubt("w") == {"j": 1}
     clock.now += BAN_S
     assert book.banned() == {}
