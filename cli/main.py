@@ -225,6 +225,14 @@ def job_cancel(job: Job, data: Data = None, as_json: Json = False) -> None:
     jobs.cancel_job(_client(data), job, as_json=as_json)
 
 
+@job_app.command("retry")
+def job_retry(job: Job, data: Data = None, as_json: Json = False) -> None:
+    """Do again what failed, was not run, or rests on a peer found lying since; the rest stands."""
+    from cli.retry import retry_job
+
+    raise typer.Exit(retry_job(_client(data), job, as_json=as_json))
+
+
 @job_app.command("results")
 def job_results(
     job: Job,

@@ -22,14 +22,14 @@ _REASONS = {
 }
 
 
-def exit_code(job: JobView) -> int:
-    """What the end of a job means to the shell."""
+def exit_code(job: JobView, done_before: int = 0) -> int:
+    """What the end of a job means to the shell; `done_before`: items that were done before it was retried."""
     match job.state:
         case JobState.DONE:
             return FAILED if job.items_failed else DONE
         case JobState.CANCELLED:
             return INTERRUPTED
-        case JobState.FAILED if not job.items_done and not job.funnel.awarded:
+        case JobState.FAILED if job.items_done <= done_before and not job.funnel.awarded:
             return NO_WORKER
     return FAILED
 

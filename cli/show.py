@@ -152,8 +152,10 @@ def _job_table(job: JobView) -> Table:
         redone = f"{count(job.revoked, 'chunk')} of theirs thrown away and redone"
         table.add_row("liars caught", Text(f"{MARK} {count(len(job.liars), 'liar')}: {caught}; {redone}", "bold red"))
     if job.doubtful:
-        lost = f"{count(job.doubtful, 'result')} rest on a peer found lying since: submit the job again to redo them"
-        table.add_row("in doubt", Text(f"{MARK} {lost}", "bold red"))
+        lost = f"{count(job.doubtful, 'result')} on the word of a peer found lying since"
+        table.add_row("in doubt", Text(f"{MARK} {lost}: `peer job retry {job.id[:12]}` does them again", "bold red"))
+    if job.retries and job.state.is_final:
+        table.add_row("retried", _retried_in_words(job))
     if job.bytes_sent or job.bytes_received:
         table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
     return table
@@ -166,6 +168,13 @@ def _bound_in_words(job: JobView) -> str:
         return bound
     missed = "" if reached <= job.max_error else ", not reached"
     return f"{bound} (target {share(job.max_error)}{missed})"
+
+
+def _retried_in_words(job: JobView) -> str:
+    times = "once" if job.retries == 1 else f"{job.retries} times"
+    at = datetime.fromtimestamp(job.ended_at_unix_s).strftime("%Y-%m-%d %H:%M:%S")
+    again = f"`peer job results {job.id[:12]} --out DIR --force`"
+    return f"{times}; files written before {at} are old, {again} writes them anew"
 
 
 def _workers_in_words(job: JobView) -> str:

@@ -93,6 +93,7 @@ def test_a_missing_option_and_an_unknown_command_end_with_2():
         ["job", "show", "x"],
         ["job", "logs", "x"],
         ["job", "cancel", "x"],
+        ["job", "retry", "x"],
     ],
 )
 def test_without_a_peer_each_question_says_how_to_start_one(words, tmp_path, capsys):

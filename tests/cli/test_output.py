@@ -94,6 +94,12 @@ def test_the_exit_code_says_how_the_job_ended(view, code):
     assert exit_code(view) == code
 
 
+def test_a_retry_without_a_worker_ends_as_a_job_without_one():
+    assert exit_code(job(JobState.FAILED, items_done=3), 3) == NO_WORKER
+    assert exit_code(job(JobState.FAILED, items_done=4), 3) == FAILED
+    assert exit_code(job(items_done=4), 3) == DONE
+
+
 def test_a_story_is_told_once_though_its_beginning_is_forgotten():
     tail = StoryTail()
     assert tail.new_lines(job(events=["a", "b"])) == ["a", "b"]
@@ -168,3 +174,13 @@ def test_numbers_read_as_people_say_them():
     assert [count(1, "chunk"), count(2000, "chunk"), count(0, "mismatch", "mismatches")] == [
         "1 chunk", "2,000 chunks", "0 mismatches",
     ]  # fmt: skip
+
+
+def test_results_in_doubt_and_files_that_are_old_are_told_with_the_way_out():
+    text = rendered(job_report(job(doubtful=3)))
+    assert "3 results on the word of a peer found lying since: `peer job retry 0123456789ab` does them again" in text
+    assert "retried" not in text
+    text = rendered(job_report(job(retries=2, ended_at_unix_s=1e9)))
+    assert "2 times; files written before 2001-09-0" in text
+    assert "`peer job results 0123456789ab --out DIR --force` writes them anew" in text
+    assert "retried" not in rendered(job_report(job(JobState.RUNNING, retries=1)))

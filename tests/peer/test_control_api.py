@@ -48,6 +48,7 @@ class FakePeer:
         self.peers_error: Exception | None = None
         self.trust = TrustBook(self.journal, lambda: 1e9)
         self.condemned: list[str] = []
+        self.to_do_again = 0
 
     def condemn(self, peer: PeerId, reason: str) -> None:
         self.condemned.append(peer)
@@ -86,6 +87,14 @@ class FakePeer:
 
     def cancel(self, job: JobId) -> None:
         self.journal.save_job(msgspec.structs.replace(self.view(job), state=JobState.CANCELLED))
+
+    def retry(self, job: JobId) -> int:
+        view = self.view(job)
+        if not view.state.is_final:
+            raise LocalError(f"job {job} still runs")
+        if self.to_do_again:
+            self.journal.save_job(msgspec.structs.replace(view, state=JobState.CALLING))
+        return self.to_do_again
 
 
 @pytest.fixture
@@ -134,8 +143,20 @@ async def test_a_job_is_found_by_the_beginning_of_its_id_and_by_last(ask):
         await ask("job", "job-")
 
 
+async def test_a_past_job_is_retried_and_a_running_one_is_not(ask, peer):
+    job = await ask("submit", REQUEST)
+    with pytest.raises(LocalError, match=f"job {job} still runs"):
+        await ask("retry", job)
+    await ask("cancel", job)
+    nothing = await ask("retry", job)
+    assert (nothing.items, nothing.job.state) == (0, JobState.CANCELLED)
+    peer.to_do_again = 2
+    begun = await ask("retry", "last")
+    assert (begun.items, begun.job.id, begun.job.state) == (2, job, JobState.CALLING)
+
+
 async def test_what_is_not_there_is_said(ask):
-    for call in ("job", "cancel", "logs"):
+    for call in ("job", "cancel", "logs", "retry"):
         with pytest.raises(LocalError, match="no job 'none' here"):
             await ask(call, "none")
 
