@@ -16,6 +16,7 @@ from peer.job_setup import JobBooks
 from peer.journal import Journal
 from peer.journal_sink import JournalSink
 from peer.proof_store import ProofStore
+from peer.redo import Redo, is_due
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobState, JobView
@@ -23,7 +24,7 @@ from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
-from protocol.ids import RANDOM_ID_BITS, JobId, PeerId
+from protocol.ids import RANDOM_ID_BITS, JobId, PeerId, short
 from protocol.job_events import Effect
 from protocol.limits import CODE_SIZE_BYTES_MAX
 from protocol.messages.base import to_plain
@@ -61,7 +62,7 @@ class NoWitness:
 
 
 class Coordinator:
-    """All jobs of this peer. `run` owns their tasks.
+    """All jobs of this peer. `run` owns their tasks; `redo_doubtful` may run beside it.
 
     `on_decision` is told, without waiting, of every effect of every job's rules, before it is carried out.
     """
@@ -87,6 +88,8 @@ class Coordinator:
         self._unsaved: set[JobId] = set()
         self._versions: dict[JobId, int] = {}
         self._changed: dict[JobId, trio.Event] = {}
+        self._redo = Redo()
+        self._ended = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -98,6 +101,27 @@ class Coordinator:
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
+
+    async def redo_doubtful(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Do results of past jobs that come into doubt again by itself, one job at a time, until cancelled."""
+        task_status.started()
+        while True:
+            job = await self._redo.wait_next()
+            while self._runs(job) or len(self._runners) >= JOBS_RUNNING_MAX:
+                await self._ended.park()
+            await self._redo_one(job, self._redo.take(job))
+
+    async def _redo_one(self, job: JobId, reasons: Sequence[str]) -> None:
+        view = self._journal.job(job)
+        if view is None or not is_due(view, self._seam.wall_clock()):
+            return
+        try:
+            self._run_again(view, Retry(self._journal, view, only_doubtful=True), reasons)
+        except LocalError as error:
+            log.warning("the results in doubt of job %s are not done again: %s", job, error)
+            return
+        if self._runs(job):
+            await self._runners[job].wait_finished()
 
     # Jobs.
 
@@ -203,16 +227,21 @@ class Coordinator:
             if job != but and not runner.finished:
                 runner.condemn(peer, reason)
         for name, doubtful in self._journal.doubt(peer).items():
-            self._note_doubt(JobId(name), doubtful)
+            self._note_doubt(JobId(name), doubtful, f"what {short(peer)} gave is done again: {reason}")
 
-    def _note_doubt(self, job: JobId, doubtful: int) -> None:
+    def _note_doubt(self, job: JobId, doubtful: int, why: str) -> None:
         if self._live(job) is not None:
             if retry := self._retries.get(job):
                 retry.doubt(self._journal.doubtful(job))
+                self._redo.add(job, why)
             return
         view = self._journal.job(job)
-        if view is not None and view.doubtful != doubtful:
-            self._journal.save_job(msgspec.structs.replace(view, doubtful=doubtful))
+        if view is None or view.doubtful == doubtful:
+            return
+        view = msgspec.structs.replace(view, doubtful=doubtful)
+        self._journal.save_job(view)
+        if is_due(view, self._seam.wall_clock()):
+            self._redo.add(job, why)
 
     def _keep_receipt(self, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(receipt))
@@ -236,6 +265,7 @@ class Coordinator:
                 del self._runners[job]
                 self._retries.pop(job, None)
             self._note_change(job)
+            self._ended.unpark_all()
 
     def _save_end(self, job: JobId) -> None:
         self._save(job, self._view_of(job, self._runners[job]))
@@ -265,12 +295,14 @@ class Coordinator:
             raise LocalError(f"job {job} is not known here: `peer job list` shows those that are")
         return view
 
+    def _runs(self, job: JobId) -> bool:
+        return job in self._runners and not self._runners[job].finished
+
     def _live(self, job: JobId) -> JobRunner | None:
         """Who knows more of the job than the journal does."""
         runner = self._runners.get(job)
-        if runner is None or not runner.finished or job in self._unsaved or self._journal.job(job) is None:
-            return runner
-        return None
+        known = self._runs(job) or job in self._unsaved or self._journal.job(job) is None
+        return runner if known else None
 
     def _view_of(self, job: JobId, runner: JobRunner, **changes: object) -> JobView:
         view = msgspec.structs.replace(runner.view(), **changes)

@@ -65,7 +65,8 @@ class Node:
         coordinator = Part("the coordinator", self.coordinator.run)
         control = Part("the control API", self._serve_control)
         accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
-        await self.core.run(coordinator, accusations, control, task_status=task_status)
+        redo = Part("doing results again", self.coordinator.redo_doubtful)
+        await self.core.run(coordinator, accusations, redo, control, task_status=task_status)
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""

@@ -7,8 +7,11 @@ import trio
 import trio.testing
 from village import FunctionExecutor, Village, request, village
 
+from peer import coordinator as coordinator_module
+from peer import redo as redo_module
 from peer.coordinator import Coordinator
 from peer.journal import Journal
+from peer.redo import REDO_WITHIN_S, Redo
 from peer.seam import ExecutionFailure
 from peer.views import JobState, JobView, ResultLine
 from protocol.errors import LocalError
@@ -33,10 +36,13 @@ async def pass_time(virtual_s: float) -> None:
         await trio.sleep_forever()
 
 
-async def with_a_sleeper(v: Village, executor: FunctionExecutor | None = None) -> Coordinator:
+async def with_a_sleeper(v: Village, executor: FunctionExecutor | None = None, *, redo: bool = False) -> Coordinator:
     await v.worker("a", FunctionExecutor(square))
     await v.worker("c", FunctionExecutor(lies_late))
-    return await v.coordinator(executor or FunctionExecutor(square))
+    coordinator = await v.coordinator(executor or FunctionExecutor(square))
+    if redo:
+        await v.nursery.start(coordinator.redo_doubtful)
+    return coordinator
 
 
 async def past_job(v: Village, coordinator: Coordinator, **wanted: object) -> tuple[JobId, JobView, list[ResultLine]]:
@@ -182,3 +188,97 @@ async def test_a_retry_that_is_cut_off_can_be_retried(autojump_clock: trio.testi
     assert view is not None and (view.state, view.message) == (JobState.INTERRUPTED, "this peer was stopped")
     assert (view.items_done, view.doubtful) == (40, len(v.journal.doubtful(job)))
     v.journal.close()
+
+
+# Unasked.
+
+
+async def until_sure(coordinator: Coordinator, job: JobId) -> JobView:
+    """The job once none of its results is in doubt any more; never, if nobody does them again."""
+    version = 0
+    while not coordinator.view(job).state.is_final or coordinator.view(job).doubtful:
+        version = await coordinator.wait_change(job, version)
+        await pass_time(0.1)
+    return coordinator.view(job)
+
+
+async def test_a_job_that_ended_lately_is_done_again_unasked_and_its_story_says_why(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village() as v:
+        coordinator = await with_a_sleeper(v, redo=True)
+        job, past, before = await past_job(v, coordinator)
+        other, _, _ = await past_job(v, coordinator)
+        caught = await catch_the_sleeper(v, coordinator)
+        with trio.fail_after(60.0):
+            view = await until_sure(coordinator, job)
+            await until_sure(coordinator, other)
+        assert (view.state, view.items_done, view.retries) == (JobState.DONE, 40, 1)
+        assert [line.result for line in v.journal.results(job)] == [n * n for n in range(40)]
+        given = sum(line.worker == v.peer("c") for line in before)
+        assert view.executions == past.executions + given
+        why = f"what {v.peer('c')[-8:]} gave is done again: caught lying in job {caught.id}"
+        assert sum(why in line for line in view.events) == 1
+        assert coordinator.view(JobId(caught.id)).retries == 0
+
+
+async def test_jobs_are_done_again_unasked_one_at_a_time_and_when_there_is_room(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with village() as v:
+        coordinator = await with_a_sleeper(v, redo=True)
+        jobs = [(await past_job(v, coordinator))[0] for _ in range(2)]
+        v.executors["a"].hang = v.executors["c"].hang = True
+        running = coordinator.submit(request(range(4), verify="none", local=0))
+        await pass_time(20.0)
+        monkeypatch.setattr(coordinator_module, "JOBS_RUNNING_MAX", 1)
+        coordinator.condemn(v.peer("c"), "banned by the owner")
+        await pass_time(20.0)
+        assert [coordinator.view(job).state for job in jobs] == [JobState.DONE] * 2, "there was no room"
+        coordinator.cancel(running)
+        await pass_time(20.0)
+        assert {coordinator.view(job).state for job in jobs} == {JobState.RUNNING, JobState.DONE}
+
+
+async def test_old_and_unfinished_jobs_are_left_to_their_owner(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        coordinator = await with_a_sleeper(v, redo=True)
+        old, _, _ = await past_job(v, coordinator)
+        await pass_time(REDO_WITHIN_S)
+        v.executors["a"].item_s = v.executors["c"].item_s = 1.0
+        cancelled = coordinator.submit(request(range(40), verify="none", local=0))
+        await pass_time(8.5)
+        coordinator.cancel(cancelled)
+        await v.finish(coordinator, cancelled)
+        await catch_the_sleeper(v, coordinator)
+        await pass_time(60.0)
+        for job in (old, cancelled):
+            assert coordinator.view(job).doubtful > 0 and coordinator.view(job).retries == 0
+
+
+async def test_only_doubtful_items_are_done_again_unasked(autojump_clock: trio.testing.MockClock) -> None:
+    """Not those that failed: they would fail again, and nobody has asked."""
+    stuck = ExecutionFailure(FailureKind.TIMEOUT, 0, "over 5 s")
+    async with village() as v:
+        coordinator = await with_a_sleeper(v, redo=True)
+        for name in "ac":
+            v.executors[name].failing[7] = stuck
+        job, past, _ = await past_job(v, coordinator)
+        assert past.items_failed == 1
+        v.executors["a"].failing.clear()
+        await catch_the_sleeper(v, coordinator)
+        with trio.fail_after(60.0):
+            view = await until_sure(coordinator, job)
+        assert (view.items_done, view.items_failed, view.retries) == (39, 1, 1)
+
+
+def test_the_queue_is_bounded_and_names_each_reason_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redo_module, "REDO_WAITING_MAX", 2)
+    monkeypatch.setattr(redo_module, "REASONS_MAX", 2)
+    redo = Redo()
+    for job in ("a", "b", "c", "a"):
+        for reason in ("one", "one", "two", "three"):
+            redo.add(JobId(job), reason)
+    assert redo.take(JobId("a")) == ["one", "two"] and redo.take(JobId("b")) == ["one", "two"]
+    with pytest.raises(KeyError):
+        redo.take(JobId("c"))

@@ -82,7 +82,7 @@ class Village:
     """Workers and one coordinator on a memory network."""
 
     def __init__(self, nursery: trio.Nursery, network: MemoryNetwork, folder: Path | None) -> None:
-        self._nursery = nursery
+        self.nursery = nursery
         self._folder = folder
         self.network = network
         self.records: list[Capability] = []
@@ -108,7 +108,7 @@ class Village:
         seam = self.seam(name, executor)
         worker = Worker(seam, WorkerPolicy(**policy))  # type: ignore[arg-type]
         self.workers[name] = worker
-        await self._nursery.start(worker.run)
+        await self.nursery.start(worker.run)
         self.records.append(
             Capability(
                 peer=seam.identity.peer_id,
@@ -128,7 +128,7 @@ class Village:
     async def coordinator(self, executor: FunctionExecutor) -> Coordinator:
         seam = self.seam("coordinator", executor)
         coordinator = Coordinator(seam, self.directory("coordinator"), self.journal, NoWitness())  # type: ignore[arg-type]
-        await self._nursery.start(coordinator.run)
+        await self.nursery.start(coordinator.run)
         return coordinator
 
     async def finish(self, coordinator: Coordinator, job: JobId) -> tuple[JobView, list[ResultLine]]:
