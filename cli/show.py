@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.console import clean
 from cli.text import MARK, count, fault_mark, funnel_line, seconds, short_peer, size, with_names, worker_name
-from peer.views import JobState, JobView, PeerView, StatusView, WorkerView
+from peer.views import ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
 _STATE_STYLE = {
@@ -37,6 +37,8 @@ def status_table(status: StatusView) -> RenderableType:
     table.add_row("price", f"{status.price:g} credits per reference-second, speed {status.speed:.2f}")
     table.add_row("work done", f"{count(status.chunks_run, 'chunk')}, {status.credits_earned:.2f} credits earned")
     table.add_row("own jobs", f"{status.jobs_running} running")
+    if status.complaint:
+        table.add_row("found wrong", Text(_complaint_in_words(status.complaint, status.complaints), "yellow"))
     if status.bootstrap:
         table.add_row("to join it", "\n".join(f"--bootstrap {address}" for address in status.bootstrap))
     return table
@@ -168,6 +170,12 @@ def _bound_in_words(job: JobView) -> str:
         return bound
     missed = "" if reached <= job.max_error else ", not reached"
     return f"{bound} (target {share(job.max_error)}{missed})"
+
+
+def _complaint_in_words(last: ComplaintView, number: int) -> str:
+    at = datetime.fromtimestamp(last.at_unix_s).strftime("%Y-%m-%d %H:%M:%S")
+    more = f"; {count(number, 'complaint')} in all" if number > 1 else ""
+    return clean(f"{last.text} ({short_peer(last.coordinator)} said so at {at}{more})")
 
 
 def _retried_in_words(job: JobView) -> str:

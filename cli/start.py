@@ -17,9 +17,9 @@ import trio
 
 from cli.console import clean, print_json, say
 from cli.exits import DONE, FAILED, WrongUse
-from cli.text import count, fault_mark
+from cli.text import count, fault_mark, short_peer
 from peer.addresses import parse_address, parse_bootstrap
-from peer.core import BootstrapTried, Joined, NodeEvent, NodeSettings
+from peer.core import BootstrapTried, ComplaintHeard, Joined, NodeEvent, NodeSettings
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.reference import measure_speed
@@ -159,7 +159,7 @@ class Voice:
             self._say(f"    --bootstrap {address}{_reach(address)}")
 
     def tell(self, event: NodeEvent) -> None:
-        """How joining goes."""
+        """How joining goes, and what others find wrong."""
         match event:
             case BootstrapTried(address, reason):
                 if self._as_json:
@@ -171,6 +171,12 @@ class Voice:
                     self._event({"event": "joined", "contacts": contacts})
                 else:
                     self._say(self._standing(contacts))
+            case ComplaintHeard(coordinator, text):
+                if self._as_json:
+                    self._event({"event": "complaint", "coordinator": coordinator, "text": text})
+                else:
+                    who = short_peer(coordinator)
+                    self._say(f"a coordinator found a result of this machine wrong: {text} ({who} says so)")
 
     def _standing(self, contacts: int) -> str:
         if contacts:

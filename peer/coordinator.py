@@ -208,10 +208,11 @@ class Coordinator:
         )
         return JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended, numbers=numbers)
 
-    def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> None:
+    def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> str:
         """One job has found it lying: no job of ours believes it any more."""
-        self.trust.caught(peer, job, what, self._kept(proof) if proof else "")
+        consequence = self.trust.caught(peer, job, what, self._kept(proof) if proof else "")
         self.condemn(peer, f"caught lying in job {job}", but=job)
+        return consequence
 
     def _kept(self, proof: FraudProof) -> str:
         self._witness.accuse(proof)

@@ -17,7 +17,7 @@ from dht.directory import Directory
 from dht.lookup_driver import OnLookup
 from dht.service import DhtService
 from peer.seam import Seam
-from peer.worker import OnReceipt, Worker
+from peer.worker import OnComplaint, OnReceipt, Worker
 from protocol.capability import Capability
 from protocol.errors import LocalError
 from protocol.ids import PeerId
@@ -51,7 +51,15 @@ class Joined:
     contacts: int
 
 
-NodeEvent = BootstrapTried | Joined
+@dataclass(frozen=True, slots=True)
+class ComplaintHeard:
+    """A coordinator says, in its own words, that a result of this machine was wrong."""
+
+    coordinator: PeerId
+    text: str
+
+
+NodeEvent = BootstrapTried | Joined | ComplaintHeard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,7 @@ class PeerCore:
         *,
         tell: Callable[[NodeEvent], None],
         on_receipt: OnReceipt | None = None,
+        on_complaint: OnComplaint = lambda coordinator, text: None,
         standing: Standing = lambda coordinator: 0.0,
         book: AddressBook | None = None,
         on_lookup: OnLookup | None = None,
@@ -105,7 +114,7 @@ class PeerCore:
             seam.host, identity=seam.identity, random=seam.random, wall_clock=seam.wall_clock, on_lookup=on_lookup
         )
         self.directory = Directory(self.dht, seam.identity, random=seam.random, wall_clock=seam.wall_clock)
-        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt, standing=standing)
+        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, standing=standing)
         self.started_at = -inf
         self._tell = tell
         self._book = book

@@ -229,7 +229,8 @@ class JobRunner:
         items = self._items.in_words(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
         proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece))
-        self._books.caught(lie.peer, f"wrong about {items} of job {self._job}", proof)
+        follows = self._books.caught(lie.peer, f"wrong about {items} of job {self._job}", proof)
+        self._pool.complain(lie.peer, f"{items} of job {self._job}; {follows}")
 
     def _pay(self, pay: Pay) -> None:
         receipt = self._pool.pay(pay)

@@ -21,8 +21,8 @@ class JobBooks:
 
     results: ResultSink
     add_log: Callable[[JobId, int, str, str], None]
-    caught: Callable[[PeerId, str, FraudProof | None], None]
-    """A peer gave a wrong result, and which; with the proof where there is one."""
+    caught: Callable[[PeerId, str, FraudProof | None], str]
+    """A peer gave a wrong result, and which; with the proof where there is one. Says what follows for the peer."""
     banned: Callable[[], dict[str, str]]
     clean_of: Callable[[str], float]
     on_stranger: Callable[[PeerId], None]

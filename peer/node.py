@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from peer.accusations import Accusations
+from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
 from peer.core import NodeEvent, NodeSettings, Part, PeerCore
@@ -34,7 +35,7 @@ FIND_TIMEOUT_S = 20.0
 
 
 class Node:
-    """A whole peer. `tell` is called, without waiting, as joining goes on."""
+    """A whole peer. `tell` is called, without waiting, as joining goes on, and when its results are found wrong."""
 
     def __init__(
         self,
@@ -48,8 +49,15 @@ class Node:
         self.settings = settings
         self.folder = folder
         self.journal = journal
+        self.complaints = Complaints(seam.wall_clock, tell)
         self.core = PeerCore(
-            seam, settings, tell=tell, on_receipt=self._keep_receipt, standing=self._standing, book=journal
+            seam,
+            settings,
+            tell=tell,
+            on_receipt=self._keep_receipt,
+            on_complaint=self.complaints.hear,
+            standing=self._standing,
+            book=journal,
         )
         self.dht = self.core.dht
         self.directory = self.core.directory

@@ -41,6 +41,8 @@ def status_view(node: "Node") -> StatusView:
         chunks_run=numbers.chunks_run,
         credits_earned=node.journal.credits()["earned"],
         fault=node.settings.fault,
+        complaints=node.complaints.count,
+        complaint=node.complaints.last,
     )
 
 

@@ -6,7 +6,15 @@ from dataclasses import replace
 from peer.journal import Journal
 from peer.views import EvidenceView, LedgerView, TrustView
 from protocol.errors import LocalError
-from protocol.trust import COOL_DOWN_S, TrustRecord, after_ban, after_clean, after_wrong, looks_faulty
+from protocol.trust import (
+    COOL_DOWN_S,
+    TrustRecord,
+    after_ban,
+    after_clean,
+    after_wrong,
+    consequence_in_words,
+    looks_faulty,
+)
 
 TRUST_PEERS_MAX = 20_000
 """Rows; those with the fewest clean results that were seen longest ago go first, banned and paired ones last."""
@@ -42,12 +50,13 @@ class TrustBook:
         if audits:
             self._add_evidence(peer, "clean", job, f"{clean:g} results stand, {audits} of them executed again here")
 
-    def caught(self, peer: str, job: str, what: str, proof: str = "") -> None:
-        """A result of its was found wrong; `proof` says where the proof is."""
+    def caught(self, peer: str, job: str, what: str, proof: str = "") -> str:
+        """A result of its was found wrong; `proof` says where the proof is. What follows, for its owner."""
         record, now = self._record(peer), self._now()
         kind = "fault" if looks_faulty(record, now) else "lie"
         self._save(after_wrong(record, what, now))
         self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
+        return consequence_in_words(record, now)
 
     def rest(self, peer: str, kind: str, what: str) -> None:
         """No work for it for `COOL_DOWN_S`: there is something against it, but no lie to us."""

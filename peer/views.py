@@ -227,6 +227,14 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
 
 
+class ComplaintView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a coordinator said against this machine as a worker, in its own words; it may be false."""
+
+    coordinator: str
+    text: str
+    at_unix_s: float
+
+
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """This peer."""
 
@@ -252,6 +260,10 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     chunks_run: int
     credits_earned: float
     fault: str | None = None
+    complaints: int = 0
+    """How often, since this peer was started, a coordinator found a result of this machine wrong."""
+    complaint: ComplaintView | None = None
+    """The last of them."""
 
 
 class ResultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

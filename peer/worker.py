@@ -21,7 +21,7 @@ from protocol.ids import PeerId
 from protocol.limits import COORDINATORS_REMEMBERED_MAX
 from protocol.network import JOB_PROTOCOL, Stream
 from protocol.signing import Envelope
-from protocol.worker_events import Effect, Event, KeepReceipt, SessionEnded, SessionOpened, Stop, Tick
+from protocol.worker_events import Effect, Event, HearComplaint, KeepReceipt, SessionEnded, SessionOpened, Stop, Tick
 from protocol.worker_machine import Standing, WorkerMachine
 from protocol.worker_policy import WorkerPolicy
 
@@ -34,6 +34,7 @@ CLOSE_TIMEOUT_S = 2.0
 logger = logging.getLogger(__name__)
 
 OnReceipt = Callable[[Envelope, Receipt], None]
+OnComplaint = Callable[[PeerId, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Worker:
     """The worker role of one peer.
 
     `standing` says whom to serve first. `on_receipt` is called, without waiting, for each receipt before anything
-    else happens; a `LocalError` from it is logged. Raises `LocalError` when a runtime's environment cannot be told.
+    else happens; a `LocalError` from it is logged. `on_complaint` is told, without waiting, what a coordinator says was
+    wrong. Raises `LocalError` when a runtime's environment cannot be told.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Worker:
         policy: WorkerPolicy,
         *,
         on_receipt: OnReceipt | None = None,
+        on_complaint: OnComplaint = lambda coordinator, text: None,
         standing: Standing = lambda coordinator: 0.0,
     ) -> None:
         self._seam = seam
         self._on_receipt = on_receipt
+        self._on_complaint = on_complaint
         names = sorted({offer.name for offer in seam.executor.offers()})
         offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
         environments = {name: seam.executor.environment(name) for name in offered}
@@ -128,6 +132,8 @@ class Worker:
     def _execute(self, effect: Effect) -> None:
         if isinstance(effect, KeepReceipt):
             self._keep(effect)
+        elif isinstance(effect, HearComplaint):
+            self._on_complaint(effect.coordinator, effect.text)
         elif session := self._sessions.get(effect.session):
             session.execute_nowait(effect)
 

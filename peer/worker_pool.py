@@ -21,7 +21,13 @@ from protocol.chunk import Failure
 from protocol.errors import RemoteError, Unavailable
 from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, digest, short
 from protocol.job_events import FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
-from protocol.limits import BID_WINDOW_S, DIAL_TIMEOUT_S, HEARTBEAT_INTERVAL_S, REQUEST_TIMEOUT_S
+from protocol.limits import (
+    BID_WINDOW_S,
+    DIAL_TIMEOUT_S,
+    HEARTBEAT_INTERVAL_S,
+    REQUEST_TIMEOUT_S,
+    SHORT_TEXT_LENGTH_MAX,
+)
 from protocol.messages.job import (
     JOB_CODEC,
     Award,
@@ -54,6 +60,7 @@ class WorkerPool:
         self._links: dict[PeerId, WorkerLink] = {}
         self._scopes: dict[PeerId, trio.CancelScope] = {}
         self._dismissed: dict[PeerId, tuple[str, bool]] = {}
+        self._complaints: dict[PeerId, str] = {}
         self._last_leases: dict[PeerId, LeaseId] = {}
         self._owed: dict[PeerId, list[Receipts]] = {}
         self.manifest = seam.identity.sign(terms.manifest)
@@ -128,6 +135,7 @@ class WorkerPool:
     def _gone(self, link: WorkerLink, reason: str, broke: bool) -> None:
         peer = link.peer
         reason, for_good = self._dismissed.pop(peer, (reason, broke))
+        self._complaints.pop(peer, None)
         self.bytes_sent += link.channel.bytes_sent
         self.bytes_received += link.channel.bytes_received
         if self._links.get(peer) is link:
@@ -263,8 +271,16 @@ class WorkerPool:
             self._dismissed[peer] = (reason, for_good)
             self._nursery.start_soon(self._see_off, link, reason)
 
+    def complain(self, peer: PeerId, text: str) -> None:
+        """What the owner of a worker shall know that has just been dismissed: it goes with its last words."""
+        if peer in self._dismissed:
+            self._complaints[peer] = text[:SHORT_TEXT_LENGTH_MAX]
+
     async def _see_off(self, link: WorkerLink, reason: str) -> None:
-        last_words = [Release(lease=link.lease, reason=reason[:256])] if link.lease is not None else []
+        last_words = []
+        if link.lease is not None:
+            complaint = self._complaints.pop(link.peer, "")
+            last_words = [Release(lease=link.lease, reason=reason[:SHORT_TEXT_LENGTH_MAX], complaint=complaint)]
         await link.finish(*last_words)
         if self._links.get(link.peer) is link:
             self._scopes[link.peer].cancel()

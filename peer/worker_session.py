@@ -20,6 +20,7 @@ from protocol.worker_events import (
     EndLease,
     EndSession,
     Event,
+    HearComplaint,
     KeepReceipt,
     ReadOn,
     Received,
@@ -98,8 +99,8 @@ class WorkerSession:
             case EndSession():
                 self._finishing = True
                 self._outbox.close()
-            case KeepReceipt():
-                raise AssertionError("receipts are the worker's, not the session's")
+            case KeepReceipt() | HearComplaint():
+                raise AssertionError("receipts and complaints are the worker's, not the session's")
 
     def _queue(self, effect: Send) -> None:
         if self._finishing:

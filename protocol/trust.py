@@ -58,15 +58,29 @@ def looks_faulty(record: TrustRecord, now: float) -> bool:
     return record.offences == 0 and record.clean_at(now) >= FAULTY_CLEAN_MIN
 
 
+def consequence_in_words(record: TrustRecord, now: float) -> str:
+    """For the owner of the peer: what a wrong result now leads to, and what may be behind it."""
+    if looks_faulty(record, now):
+        return (
+            "after very many right ones, so this is probably a fault of the machine, most often of its memory; "
+            "it may come back in a day"
+        )
+    return f"no more work from this coordinator for {_ban_s(record, now) / DAY_S:.0f} days"
+
+
 def after_wrong(record: TrustRecord, reason: str, now: float) -> TrustRecord:
     """A result of its was found wrong: its clean results are gone and it is banned, for longer each time."""
-    ban_s = COOL_DOWN_S if looks_faulty(record, now) else min(BAN_S_MAX, BAN_S * 2.0 ** min(record.offences, 32))
-    return after_ban(replace(_seen(record, now), clean=0.0, offences=record.offences + 1), reason, now + ban_s)
+    until = now + _ban_s(record, now)
+    return after_ban(replace(_seen(record, now), clean=0.0, offences=record.offences + 1), reason, until)
 
 
 def after_ban(record: TrustRecord, reason: str, until: float) -> TrustRecord:
     """Banned until then, at least; the owner's word, or what follows from a lie."""
     return replace(record, banned_until_unix_s=max(record.banned_until_unix_s, until), reason=reason, paired=False)
+
+
+def _ban_s(record: TrustRecord, now: float) -> float:
+    return COOL_DOWN_S if looks_faulty(record, now) else min(BAN_S_MAX, BAN_S * 2.0 ** min(record.offences, 32))
 
 
 def _seen(record: TrustRecord, now: float) -> TrustRecord:

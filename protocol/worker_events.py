@@ -174,6 +174,15 @@ class EndSession:
 
 
 @dataclass(frozen=True, slots=True)
+class HearComplaint:
+    """The coordinator has found a result of this machine wrong; `text` is in its words, and may be false."""
+
+    session: int
+    coordinator: PeerId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeepReceipt:
     """A receipt was earned; keep it."""
 
@@ -182,4 +191,4 @@ class KeepReceipt:
     receipt: Receipt
 
 
-Effect = Send | StartLease | StartChunk | StopChunk | EndLease | ReadOn | EndSession | KeepReceipt
+Effect = Send | StartLease | StartChunk | StopChunk | EndLease | ReadOn | EndSession | KeepReceipt | HearComplaint

@@ -36,6 +36,7 @@ from protocol.worker_events import (
     EndLease,
     EndSession,
     Event,
+    HearComplaint,
     KeepReceipt,
     Received,
     Send,
@@ -313,6 +314,8 @@ class WorkerMachine:
 
     def _on_release(self, session: Session, message: Release, now: float) -> None:
         if session.lease_named(message.lease, now):
+            if message.complaint:
+                self._effects.append(HearComplaint(session.number, session.coordinator, message.complaint))
             self._end_lease(session, now)
 
     def _on_receipts(self, session: Session, message: Receipts, now: float) -> None:

@@ -12,6 +12,7 @@ from protocol.limits import (
     ADDRESS_LENGTH_MAX,
     ADDRESSES_PER_PEER_MAX,
     PEER_ID_LENGTH_MAX,
+    SHORT_TEXT_LENGTH_MAX,
     TEXT_LENGTH_MAX,
 )
 
@@ -24,7 +25,7 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 RequestId = Annotated[int, Meta(ge=0, le=2**53)]
 NonNegative = Annotated[float, Meta(ge=0.0, le=1e18)]
 Positive = Annotated[float, Meta(gt=0.0, le=1e18)]
-ShortText = Annotated[str, Meta(max_length=256)]
+ShortText = Annotated[str, Meta(max_length=SHORT_TEXT_LENGTH_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX)]
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 DhtKey = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]

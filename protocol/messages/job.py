@@ -205,6 +205,8 @@ class Release(Message, frozen=True, kw_only=True, tag="release"):
 
     lease: LeaseIdField
     reason: ShortText = ""
+    complaint: ShortText = ""
+    """For the worker's owner: which of its results was found wrong, and what follows; empty: none was."""
 
 
 class Leaving(Message, frozen=True, kw_only=True, tag="leaving"):

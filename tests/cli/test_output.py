@@ -15,7 +15,7 @@ from cli.results import exit_code, first_failures, write_results
 from cli.show import job_report, jobs_table, peers_table, status_table
 from cli.text import count, fault_mark, seconds, size
 from peer.result_data import line_to_json
-from peer.views import Funnel, JobState, JobView, PeerView, ResultLine, StatusView, WorkerView
+from peer.views import ComplaintView, Funnel, JobState, JobView, PeerView, ResultLine, StatusView, WorkerView
 from protocol.errors import LocalError
 
 PEER = "12D3KooWHMeDDPeMVKS8iektCF2N7qCDAVcwJR96adz7ndnH576N"
@@ -149,6 +149,19 @@ def test_a_status_without_sandbox_or_addresses_reads_well():
     text = rendered(status_table(status))
     assert "nowhere; others cannot reach this peer" in text
     assert "nothing in sandbox none" in text
+
+
+def test_the_last_complaint_is_shown_and_cannot_steer_the_terminal():
+    status = StatusView(
+        peer=PEER, version="0", pid=1, data_folder="/d", uptime_s=3.0, addresses=[], bootstrap=[], connected=1,
+        dht_contacts=2, records=0, slots=0, slots_busy=0, jobs_running=0, leases=0, sandbox="", runtimes=[], price=1.0,
+        speed=1.0, chunks_run=1, credits_earned=0.0,
+    )  # fmt: skip
+    assert "found wrong" not in rendered(status_table(status))
+    last = ComplaintView(coordinator=PEER, text=f"item 3: {HOSTILE}", at_unix_s=1e9)
+    text = rendered(status_table(msgspec.structs.replace(status, complaint=last, complaints=2)))
+    assert "found wrong" in text and "item 3: evil" in text and "ndnH576N said so at 2001-09-" in text
+    assert "2 complaints in all" in text and "\x1b" not in text
 
 
 @pytest.mark.parametrize(

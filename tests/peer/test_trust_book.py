@@ -11,7 +11,7 @@ from peer.journal import Journal
 from peer.journal_schema import MIGRATIONS
 from peer.trust_book import TrustBook, pick
 from protocol.errors import LocalError
-from protocol.trust import BAN_S, CLEAN_HALF_LIFE_S
+from protocol.trust import BAN_S, CLEAN_HALF_LIFE_S, FAULTY_CLEAN_MIN
 
 WHOLE = "12D3KooWKHfpSojpfSb7mxiPFtaNHXsmGXw9grzCk4EbKB3BhGLJ"
 
@@ -43,6 +43,15 @@ def test_a_restart_forgets_nothing(tmp_path: Path, clock: Clock) -> None:
     assert book.clean_of("good") == 12.0 and book.banned() == {"bad": "wrong about item 3"}
     assert [one.kind for one in book.evidence("bad")] == ["lie"]
     assert pick(book.trust(), "good").audits == 3
+
+
+def test_what_follows_from_a_wrong_result_is_said_for_its_owner(book: TrustBook) -> None:
+    assert book.caught("p", "job", "a lie") == "no more work from this coordinator for 30 days"
+    assert book.caught("p", "job", "a lie") == "no more work from this coordinator for 60 days"
+    book.add_clean("q", "job", FAULTY_CLEAN_MIN, 100)
+    told = book.caught("q", "job", "a lie")
+    assert "probably a fault of the machine, most often of its memory; it may come back in a day" in told
+    assert pick(book.trust(), "q").banned_for_s == 24 * 3600.0
 
 
 def test_bans_end_and_clean_results_fade(book: TrustBook, clock: Clock) -> None:

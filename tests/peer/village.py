@@ -12,7 +12,7 @@ from peer.coordinator import Coordinator, NoWitness
 from peer.journal import Journal
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobView, ResultLine
-from peer.worker import Worker
+from peer.worker import OnComplaint, Worker
 from protocol import encoding
 from protocol.bodies import Manifest
 from protocol.capability import Capability, RuntimeOffer
@@ -104,9 +104,15 @@ class Village:
     def peer(self, name: str) -> PeerId:
         return self.hosts[name].peer_id
 
-    async def worker(self, name: str, executor: FunctionExecutor, **policy: object) -> Worker:
+    async def worker(
+        self,
+        name: str,
+        executor: FunctionExecutor,
+        on_complaint: OnComplaint = lambda coordinator, text: None,
+        **policy: object,
+    ) -> Worker:
         seam = self.seam(name, executor)
-        worker = Worker(seam, WorkerPolicy(**policy))  # type: ignore[arg-type]
+        worker = Worker(seam, WorkerPolicy(**policy), on_complaint=on_complaint)  # type: ignore[arg-type]
         self.workers[name] = worker
         await self.nursery.start(worker.run)
         self.records.append(

@@ -49,6 +49,7 @@ from protocol.messages.job import (
     Leaving,
     PayloadPart,
     Receipts,
+    Release,
     Results,
 )
 from protocol.payloads import PayloadCollector, parts_of
@@ -58,6 +59,7 @@ from protocol.worker_events import (
     Effect,
     EndLease,
     EndSession,
+    HearComplaint,
     KeepReceipt,
     ReadOn,
     Received,
@@ -344,6 +346,14 @@ def test_release_ends_the_lease_and_a_new_one_starts_afresh() -> None:
     step(worker, ran(0))
     with pytest.raises(BadFrame, match="has no lease 'never'"):
         tell(worker, assign(1, lease="never"))
+
+
+def test_a_complaint_is_heard_with_the_end_of_its_lease_and_once() -> None:
+    worker = leased()
+    release = Release(lease=LEASE, reason="caught lying", complaint="item 3 of job j")
+    assert tell(worker, release) == (HearComplaint(0, COORDINATOR.peer_id, "item 3 of job j"), EndLease(0, LEASE))
+    assert tell(worker, release) == (), "a lease that has ended is no way to flood the owner"
+    assert not any(isinstance(one, HearComplaint) for one in tell(leased(), RELEASE))
 
 
 def test_a_worker_that_stops_sends_what_it_has_and_leaves() -> None:
