@@ -1,0 +1,269 @@
+"""How two results of a chunk are compared (DESIGN section 8, point 6). Pure functions of encoded results.
+
+| comparator | two results are equal when |
+|---|---|
+| `exact` | their bytes are: the runner writes canonical CBOR, so this is equality of types and values |
+| `canonical` | they say the same: 1 and 1.0, 0.0 and -0.0, any two NaN, a number and an array \
+without dimensions, arrays of one shape and equal numbers of other types, floats of other widths do not differ |
+| `tolerance:RTOL,ATOL` | numbers x and y, wherever they are, satisfy abs(x - y) <= ATOL + RTOL * max(abs(x), abs(y)): \
+`numpy.isclose` with the larger one as the reference, so that the order does not matter; all else is canonical |
+| `image:DB` | arrays have one type and shape and a PSNR of DB or more; all else is canonical |
+| `verify` | the job's own `verify(item, result)` says so of each, see `peer/result_checks.py` |
+
+Whichever it is: truth values are no numbers, text is no bytes, lists are no arrays, and an item whose function raised
+agrees with one that raised the same type of error, whatever its message.
+"""
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+import cbor2
+
+from protocol import array_numbers, encoding
+from protocol.array_numbers import EXACT_INT_MAX
+from protocol.arrays import TypedArray, array_hook, array_tag
+from protocol.errors import BadFrame, LocalError
+from protocol.ids import digest
+from protocol.outcomes import comparison_key
+
+PARTS_COMPARED_MAX = 250_000
+"""Numbers, texts, lists and so on in one result, those in arrays and in long lists of numbers left out.
+
+Results with more are compared as by `exact`: hostile ones must not keep the coordinator busy.
+"""
+TAG_LIST = 41
+ATOL_MAX = 1e300
+PSNR_DB_MIN, PSNR_DB_MAX = 1.0, 200.0
+_WAYS = (
+    "exact, canonical, tolerance:RTOL,ATOL (RTOL from 0 to below 1, for example tolerance:1e-6,1e-9), "
+    f"image:DB (PSNR from {PSNR_DB_MIN:g} to below {PSNR_DB_MAX:g}, for example image:40) or verify"
+)
+
+
+_NUMBERS = frozenset((int, float))
+
+
+class Kind(StrEnum):
+    """The ways to compare."""
+
+    EXACT = "exact"
+    CANONICAL = "canonical"
+    TOLERANCE = "tolerance"
+    IMAGE = "image"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparator:
+    """One way to compare. Results must have passed `decode_outcomes`; others raise `BadFrame`.
+
+    A comparison costs time in proportion to the bytes of the two results, and stops at the first difference that is
+    too large.
+    """
+
+    kind: Kind = Kind.EXACT
+    limit: float = 0.0
+    """The largest `difference` that does not count."""
+    atol: float = 0.0
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether agreement is no equivalence, so that results must be held against one another, not their keys."""
+        return self.kind in (Kind.TOLERANCE, Kind.IMAGE)
+
+    def key(self, data: bytes, earlier: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+        """The key of the first of the earlier results (key, data) that this one agrees with, else its own."""
+        if self.is_pairwise:
+            return next((key for key, other in earlier if self.same(data, other)), digest(data))
+        if self.kind is Kind.CANONICAL:
+            outcomes = _outcomes(data)
+            if not _is_too_large(data, outcomes):
+                return digest(encoding.encode([_canonical_outcome(one) for one in outcomes]))
+        return comparison_key(data)
+
+    def same(self, one: bytes, other: bytes) -> bool:
+        """Whether two results of one chunk agree. Symmetric, and true of a result and itself."""
+        if self.is_pairwise:
+            return self.difference(one, other) <= self.limit
+        return one == other or self.key(one) == self.key(other)
+
+    def difference(self, one: bytes, other: bytes) -> float:
+        """How far two results are apart: 0 for equal ones, above `limit` when they do not agree.
+
+        `tolerance`: the least RTOL with which they would agree. `image`: mean square error over the square of the peak.
+        """
+        if one == other:
+            return 0.0
+        first, second = _outcomes(one), _outcomes(other)
+        if len(first) != len(second):
+            return math.inf
+        if _is_too_large(one, first) or _is_too_large(other, second):
+            return 0.0 if comparison_key(one) == comparison_key(other) else math.inf
+        return self._largest(self._between_outcomes(a, b) for a, b in zip(first, second, strict=True))
+
+    def difference_in_words(self, difference: float) -> str:
+        """A difference as people see it."""
+        if self.kind is Kind.IMAGE:
+            return f"PSNR {-10 * math.log10(difference):.1f} dB" if difference > 0 else "PSNR without bound"
+        return f"{difference:.2g} relative"
+
+    def _largest(self, differences: Iterable[float]) -> float:
+        worst = 0.0
+        for one in differences:
+            worst = max(worst, one)
+            if worst > self.limit:
+                break
+        return worst
+
+    def _between_outcomes(self, one: list[object], other: list[object]) -> float:
+        if one[0] is not True or other[0] is not True:
+            return 0.0 if one[:2] == other[:2] else math.inf
+        return self._between(one[1], other[1])
+
+    def _between(self, one: object, other: object) -> float:
+        """By recursion: the decoder bounds the depth."""
+        if one is other:
+            return 0.0
+        one, other = _plain_number(one), _plain_number(other)
+        if type(one) in _NUMBERS and type(other) in _NUMBERS:
+            return self._between_numbers(one, other)  # type: ignore[arg-type]
+        match one, other:
+            case list(), list() if len(one) == len(other):
+                return self._between_lists(one, other)
+            case dict(), dict() if one.keys() == other.keys():
+                return self._largest(self._between(value, other[key]) for key, value in one.items())
+            case TypedArray(), TypedArray():
+                return self._between_arrays(one, other) if one.shape == other.shape else math.inf
+        return 0.0 if type(one) is type(other) and one == other else math.inf
+
+    def _between_lists(self, one: list[object], other: list[object]) -> float:
+        first, second = _as_array(one), _as_array(other)
+        if first is None or second is None:
+            return self._largest(map(self._between, one, other))
+        needed = array_numbers.needed_rtol(first, second, self.atol)
+        return needed if self.kind is Kind.TOLERANCE or not needed else math.inf
+
+    def _between_numbers(self, one: float, other: float) -> float:
+        if self.kind is Kind.TOLERANCE:
+            return array_numbers.needed_between(one, other, self.atol)
+        return 0.0 if one == other or (one != one and other != other) else math.inf
+
+    def _between_arrays(self, one: TypedArray, other: TypedArray) -> float:
+        if self.kind is Kind.TOLERANCE:
+            return array_numbers.needed_rtol(one, other, self.atol)
+        return array_numbers.noise(one, other, one.peak) if one.dtype == other.dtype else math.inf
+
+
+_WITH_VALUE = (Kind.TOLERANCE, Kind.IMAGE)
+EXACT = Comparator()
+
+
+def parse_comparator(text: str) -> Comparator:
+    """The comparator that `text` names; raises `LocalError` with the known forms."""
+    name, colon, value = text.strip().partition(":")
+    try:
+        kind = Kind(name)
+        if bool(colon) == (kind in _WITH_VALUE):
+            return _of_kind(kind, value)
+    except ValueError:
+        pass
+    raise LocalError(f"comparator {text!r} is not known: use {_WAYS}")
+
+
+def _of_kind(kind: Kind, value: str) -> Comparator:
+    """Raises ValueError for a value that cannot be meant."""
+    if kind is Kind.TOLERANCE:
+        rtol, _, atol = value.partition(",")
+        return Comparator(kind, _in_range(float(rtol), 0.0, 1.0), _in_range(float(atol or 0.0), 0.0, ATOL_MAX))
+    if kind is Kind.IMAGE:
+        return Comparator(kind, 10 ** (-_in_range(float(value), PSNR_DB_MIN, PSNR_DB_MAX) / 10))
+    return Comparator(kind)
+
+
+def _in_range(value: float, low: float, below: float) -> float:
+    if not low <= value < below:
+        raise ValueError
+    return value
+
+
+# Results.
+
+
+def _outcomes(data: bytes) -> list[list[object]]:
+    value = encoding.decode(data, array_hook)
+    if not isinstance(value, list) or not all(isinstance(one, list) and len(one) > 1 for one in value):
+        raise BadFrame("a result must be a list of outcomes")
+    return value
+
+
+def _canonical_outcome(outcome: list[object]) -> list[object]:
+    return [True, _canonical(outcome[1])] if outcome[0] is True else outcome[:2]
+
+
+def _canonical(value: object) -> object:
+    """One value for all that say the same; encoding it does the rest (order of keys, width of floats, NaN)."""
+    match _plain_number(value):
+        case bool() as truth:
+            return truth
+        case int() | float() as number:
+            return _as_float(number)
+        case list() as found:
+            return _canonical_list(found)
+        case dict() as found:
+            return {key: _canonical(one) for key, one in found.items()}
+        case TypedArray() as found:
+            return array_tag(array_numbers.canonical(found))
+    return value
+
+
+def _canonical_list(found: list[object]) -> object:
+    """Long ones of numbers in one piece, tagged as what they are: to write millions one by one takes seconds."""
+    packed = _as_array(found)
+    if packed is None:
+        found = [_canonical(one) for one in found]
+        packed = _as_array(found)
+    return found if packed is None else cbor2.CBORTag(TAG_LIST, array_tag(array_numbers.canonical(packed)))
+
+
+def _as_float(number: float) -> float:
+    """Without the sign of zero; a whole number that no float is equal to stays what it is."""
+    try:
+        return float(number) + 0.0 if number != number or float(number) == number else number
+    except OverflowError:
+        return number
+
+
+def _as_array(found: list[object]) -> TypedArray | None:
+    """A long list of floats alone, or of whole numbers that are floats as well: it needs no look at each."""
+    kinds = set(map(type, found)) if len(found) >= array_numbers.FEW else set()
+    if kinds == {float}:
+        return TypedArray("float64", (len(found),), array("d", cast(list[float], found)).tobytes())
+    whole = cast(list[int], found)
+    if kinds == {int} and min(whole) >= -EXACT_INT_MAX and max(whole) <= EXACT_INT_MAX:
+        return TypedArray("int64", (len(found),), array("q", whole).tobytes())
+    return None
+
+
+def _is_too_large(data: bytes, outcomes: list[list[object]]) -> bool:
+    """A part takes at least a byte. The count is the same for all results that are equal by any comparator."""
+    left: list[object] = [outcomes] if len(data) > PARTS_COMPARED_MAX else []
+    count = 0
+    while left and count <= PARTS_COMPARED_MAX:
+        found = left.pop()
+        if isinstance(found, list) and _as_array(found) is not None:
+            continue
+        inner = cast(list[object], list(found.values()) if isinstance(found, dict) else found)
+        count += len(inner)
+        left.extend(one for one in inner if type(one) in (list, dict))
+    return count > PARTS_COMPARED_MAX
+
+
+def _plain_number(value: object) -> object:
+    """Whether a library gives a number or an array without dimensions depends on its version."""
+    if isinstance(value, TypedArray) and not value.shape:
+        return value.first()
+    return value
