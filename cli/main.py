@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import simulate, trust
+from cli import proof, simulate, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -35,6 +35,7 @@ job_app = typer.Typer(help="Look after the jobs that were submitted here.", no_a
 app.add_typer(job_app, name="job")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(trust.app, name="trust")
+app.add_typer(proof.app, name="proof")
 app.command("ledger")(trust.ledger)
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.

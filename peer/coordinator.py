@@ -8,16 +8,19 @@ import msgspec
 import trio
 
 from dht.directory import Directory
+from peer.data_folder import PROOFS
 from peer.job_results import ResultSink
 from peer.job_runner import JobRunner
 from peer.job_setup import JobBooks
 from peer.journal import Journal
+from peer.proof_store import ProofStore
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobState, JobView, ResultLine
 from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
+from protocol.fraud_proof import FraudProof
 from protocol.ids import RANDOM_ID_BITS, JobId, PeerId
 from protocol.job_events import Effect
 from protocol.limits import CODE_SIZE_BYTES_MAX
@@ -68,6 +71,7 @@ class Coordinator:
         self._directory = directory
         self._journal = journal
         self.trust = TrustBook(journal, seam.wall_clock)
+        self._proofs = ProofStore(seam.data_folder / PROOFS if seam.data_folder is not None else None)
         self._on_decision = on_decision
         self._runners: dict[JobId, JobRunner] = {}
         self._unsaved: set[JobId] = set()
@@ -121,7 +125,7 @@ class Coordinator:
         books = JobBooks(
             results=sink or JournalSink(self._journal, job),
             add_log=self._journal.add_log,
-            caught=lambda peer, what: self._on_caught(job, peer, what),
+            caught=lambda peer, what, proof: self._on_caught(job, peer, what, proof),
             banned=self.trust.banned,
             clean_of=self.trust.clean_of,
             add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),
@@ -132,10 +136,17 @@ class Coordinator:
         )
         return job, JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended)
 
-    def _on_caught(self, job: JobId, peer: str, what: str) -> None:
+    def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> None:
         """One job has found it lying: no job of ours believes it any more."""
-        self.trust.caught(peer, job, what)
-        self.condemn(PeerId(peer), f"caught lying in job {job}", but=job)
+        self.trust.caught(peer, job, what, self._kept(proof) if proof else "")
+        self.condemn(peer, f"caught lying in job {job}", but=job)
+
+    def _kept(self, proof: FraudProof) -> str:
+        try:
+            return f"proof: {self._proofs.add(proof)}"
+        except LocalError as error:
+            log.warning("%s", error)
+            return "the proof could not be written"
 
     def condemn(self, peer: PeerId, reason: str, but: JobId | None = None) -> None:
         """Take back what rests on the word of this peer alone: in the jobs that run, and say so in those that ended."""

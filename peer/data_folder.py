@@ -16,6 +16,8 @@ DATA_FOLDER_VARIABLE = "PEER_DATA"
 # sockaddr_un holds 108 bytes with the closing NUL on Linux, 104 elsewhere.
 SOCKET_PATH_BYTES_MAX = 103
 
+PROOFS = "proofs"
+"""The folder with fraud proofs."""
 _LOCK = "peer.lock"
 _SOCKET = "control.sock"
 _SOCKET_ELSEWHERE = "control.path"
@@ -38,6 +40,7 @@ class DataFolder:
         self.key = self.path / "identity.key"
         self.journal = self.path / "journal.sqlite"
         self.log = self.path / "peer.log"
+        self.proofs = self.path / PROOFS
 
     def create(self) -> None:
         """Make the folder, for its owner alone, where it is not there yet; raises `LocalError`."""

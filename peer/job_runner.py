@@ -11,6 +11,7 @@ import trio
 
 from dht.directory import Directory
 from peer.deadline import DeadlineTimer
+from peer.evidence import Evidence
 from peer.job_items import JobItems
 from peer.job_results import JobResults
 from peer.job_setup import JobBooks, check_runnable, manifest_of, target_of
@@ -96,6 +97,7 @@ class JobRunner:
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, manifest, request, max(1, wanted), books.banned, books.clean_of)
         self._pool = WorkerPool(seam, directory, terms, self)
+        self._evidence = Evidence(self._pool.manifest)
         work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)
         self._local = LocalSlots(work, request.local)
         self._story: deque[str] = deque(maxlen=STORY_LINES_MAX)
@@ -214,7 +216,8 @@ class JobRunner:
     def _on_lie(self, lie: LieCaught) -> None:
         items = _items_of(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
-        self._books.caught(lie.peer, f"wrong about {items} of job {self._job}")
+        proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece))
+        self._books.caught(lie.peer, f"wrong about {items} of job {self._job}", proof)
 
     def _pay(self, pay: Pay) -> None:
         receipt = self._pool.pay(pay)
@@ -241,6 +244,7 @@ class JobRunner:
 
     def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
         """From a worker."""
+        self._evidence.keep(peer, result.piece.chunk, result.batch)
         self._results.keep(result.piece.chunk, result.key, result.data, result.compute_s)
         self.tell(ResultArrived(peer, result.piece.chunk, result.key, result.compute_s))
 

@@ -8,7 +8,8 @@ from peer.seam import Executor
 from peer.views import JobRequest
 from protocol.bodies import Manifest, Receipt
 from protocol.errors import LocalError
-from protocol.ids import JobId
+from protocol.fraud_proof import FraudProof
+from protocol.ids import JobId, PeerId
 from protocol.job_events import Effect
 from protocol.planner import Target
 from protocol.verification import Audit, VerificationPolicy
@@ -20,8 +21,8 @@ class JobBooks:
 
     results: ResultSink
     add_log: Callable[[JobId, int, str, str], None]
-    caught: Callable[[str, str], None]
-    """A peer gave a wrong result, and which."""
+    caught: Callable[[PeerId, str, FraudProof | None], None]
+    """A peer gave a wrong result, and which; with the proof where there is one."""
     banned: Callable[[], dict[str, str]]
     clean_of: Callable[[str], float]
     add_clean: Callable[[str, float, int], None]

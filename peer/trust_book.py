@@ -42,12 +42,12 @@ class TrustBook:
         if audits:
             self._add_evidence(peer, "clean", job, f"{clean:g} results stand, {audits} of them executed again here")
 
-    def caught(self, peer: str, job: str, what: str) -> None:
-        """A result of its was found wrong."""
+    def caught(self, peer: str, job: str, what: str, proof: str = "") -> None:
+        """A result of its was found wrong; `proof` says where the proof is."""
         record, now = self._record(peer), self._now()
         kind = "fault" if looks_faulty(record, now) else "lie"
         self._save(after_wrong(record, what, now))
-        self._add_evidence(peer, kind, job, what)
+        self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
 
     # What the owner asks and says.
 

@@ -12,7 +12,7 @@ import trio
 
 from protocol.channel import MessageChannel
 from protocol.chunk import Failure
-from protocol.commitments import check_commitment
+from protocol.commitments import CommitmentTerms, Committed, SignedBatch, check_commitment
 from protocol.errors import BadFrame, RemoteError, Unavailable
 from protocol.ids import ChunkId, JobId, LeaseId, PeerId, digest
 from protocol.job_events import Piece
@@ -58,6 +58,16 @@ class CheckedResult:
     key: bytes
     compute_s: float
     log: bytes
+    batch: SignedBatch
+    """The commitment that it came with."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A chunk that the worker has been given, and the digest of its input."""
+
+    piece: Piece
+    input: bytes
 
 
 class LinkOwner(Protocol):
@@ -85,7 +95,7 @@ class LinkOwner(Protocol):
 class WorkerLink:
     """One open stream. `converse` runs it; `send` and `assign` queue messages and never block."""
 
-    def __init__(self, stream: Stream, job: JobId, owner: LinkOwner) -> None:
+    def __init__(self, stream: Stream, job: JobId, manifest: bytes, owner: LinkOwner) -> None:
         self.channel = MessageChannel(stream, JOB_CODEC)
         self.party = party_of(stream.remote_address)
         self.lease: LeaseId | None = None
@@ -94,12 +104,13 @@ class WorkerLink:
         self.bid: Bid | None = None
         self._stream = stream
         self._job = job
+        self._manifest = manifest
         self._owner = owner
-        self._environment: bytes | None = None
+        self._terms: CommitmentTerms | None = None
         self._sequence = 0
         self._collector = PayloadCollector(RESULT_BYTES_COLLECTED_MAX)
-        self._assigned: dict[ChunkId, Piece] = {}
-        self._cancelled: dict[ChunkId, Piece] = {}
+        self._assigned: dict[ChunkId, _Given] = {}
+        self._cancelled: dict[ChunkId, _Given] = {}
         self._drained = trio.Event()
         self._ended = trio.Event()
         self._outgoing_send, self._outgoing = trio.open_memory_channel[Message](MESSAGES_QUEUED_MAX)
@@ -125,13 +136,13 @@ class WorkerLink:
         batch: list[Assignment] = []
         size = 0
         for piece, payload in pieces:
-            self._assigned[piece.chunk] = piece
+            given = self._assigned[piece.chunk] = _Given(piece, digest(payload))
             inline, parts = inline_or_parts(payload)
             self.send(*parts)
             if batch and (size + len(payload) > PAYLOAD_BYTES_PER_ASSIGN_MAX or len(batch) == CHUNKS_PER_BATCH_MAX):
                 self.send(Assign(lease=self.lease, chunks=tuple(batch)))
                 batch, size = [], 0
-            batch.append(Assignment(chunk=piece.chunk, digest=digest(payload), data=inline))
+            batch.append(Assignment(chunk=piece.chunk, digest=given.input, data=inline))
             size += len(payload)
         self.send(Assign(lease=self.lease, chunks=tuple(batch)))
 
@@ -139,8 +150,8 @@ class WorkerLink:
         """Tell the worker that these are no longer wanted; a result that is under way is still let in."""
         assert self.lease is not None
         for chunk in chunks:
-            if (piece := self._assigned.pop(chunk, None)) is not None:
-                self._cancelled[chunk] = piece
+            if (given := self._assigned.pop(chunk, None)) is not None:
+                self._cancelled[chunk] = given
         while len(self._cancelled) > CANCELLED_REMEMBERED_MAX:
             del self._cancelled[next(iter(self._cancelled))]
         self.send(CancelChunks(lease=self.lease, chunks=tuple(chunks)))
@@ -202,13 +213,13 @@ class WorkerLink:
                 self._owner.on_bid(self, message)
             case Refusal():
                 self._owner.on_refusal(self, message)
-            case Ready(lease=lease) if lease == self.lease and self._environment is None:
-                self._environment = message.environment
+            case Ready(lease=lease) if lease == self.lease and self._terms is None:
+                self._terms = CommitmentTerms(self._job, lease, self._manifest, message.environment)
                 self._owner.on_ready(self, message)
-            case PayloadPart() if self._environment is not None:
+            case PayloadPart() if self._terms is not None:
                 self._collector.feed(message)
-            case Results(lease=lease) if lease == self.lease and self._environment is not None:
-                self._receive_results(message)
+            case Results(lease=lease) if lease == self.lease and self._terms is not None:
+                self._receive_results(message, self._terms)
             case Heartbeat(lease=lease) if lease == self.lease:
                 self._owner.on_heard(self, message.running)
             case Leaving(lease=lease) if lease == self.lease:
@@ -216,43 +227,41 @@ class WorkerLink:
             case _:
                 raise BadFrame(f"{self.peer} sent {type(message).__name__} out of turn")
 
-    def _receive_results(self, message: Results) -> None:
+    def _receive_results(self, message: Results, terms: CommitmentTerms) -> None:
         if message.results:
-            self._check_commitment(message)
-        for result in message.results:
-            self._owner.on_result(self, self._checked(result))
+            batch = self._check_commitment(message, terms)
+            for result in message.results:
+                self._owner.on_result(self, self._checked(result, batch))
         for failure in message.failures:
             self._receive_failure(failure)
 
-    def _check_commitment(self, message: Results) -> None:
-        if message.commitment is None or self.lease is None:
+    def _check_commitment(self, message: Results, terms: CommitmentTerms) -> SignedBatch:
+        if message.commitment is None:
             raise BadFrame(f"results of {self.peer} without a commitment")
-        commitment = check_commitment(
-            message.commitment,
-            [(result.chunk, result.digest) for result in message.results],
-            worker=self.peer,
-            job=self._job,
-            lease=self.lease,
-            sequence=self._sequence,
-        )
-        if commitment.environment != self._environment:
-            raise BadFrame(f"{self.peer} commits to results of another environment than it announced")
+        committed = [Committed(one.chunk, self._given(one.chunk).input, one.digest) for one in message.results]
+        batch = check_commitment(message.commitment, terms, self._sequence, committed, self.peer)
         self._sequence += 1
+        return batch
 
-    def _checked(self, result: ChunkResult) -> CheckedResult:
+    def _checked(self, result: ChunkResult, batch: SignedBatch) -> CheckedResult:
         piece = self._take(result.chunk)
         data = self._collector.open(result.digest, result.data)
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
         decode_outcomes(data, piece.stop - piece.start)
-        return CheckedResult(piece, data, comparison_key(data), result.compute_s, result.log)
+        return CheckedResult(piece, data, comparison_key(data), result.compute_s, result.log, batch)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk)
         self._owner.on_failure(self, piece, Failure(failure.kind, failure.item, failure.detail), failure.log)
 
     def _take(self, chunk: ChunkId) -> Piece:
-        piece = self._assigned.pop(chunk, None) or self._cancelled.pop(chunk, None)
-        if piece is None:
+        given = self._given(chunk)
+        del (self._assigned if chunk in self._assigned else self._cancelled)[chunk]
+        return given.piece
+
+    def _given(self, chunk: ChunkId) -> _Given:
+        given = self._assigned.get(chunk) or self._cancelled.get(chunk)
+        if given is None:
             raise BadFrame(f"{self.peer} answers for chunk {chunk}, which it was not given")
-        return piece
+        return given

@@ -19,7 +19,7 @@ from protocol.capability import Capability
 from protocol.channel import MessageChannel
 from protocol.chunk import Failure
 from protocol.errors import RemoteError, Unavailable
-from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, short
+from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, digest, short
 from protocol.job_events import FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
 from protocol.limits import BID_WINDOW_S, DIAL_TIMEOUT_S, HEARTBEAT_INTERVAL_S, REQUEST_TIMEOUT_S
 from protocol.messages.job import (
@@ -56,7 +56,7 @@ class WorkerPool:
         self._dismissed: dict[PeerId, tuple[str, bool]] = {}
         self._last_leases: dict[PeerId, LeaseId] = {}
         self._owed: dict[PeerId, list[Receipts]] = {}
-        self._envelope = seam.identity.sign(terms.manifest)
+        self.manifest = seam.identity.sign(terms.manifest)
         self._calls = 0
         self._receipts = 0
         self.searched = False
@@ -110,7 +110,7 @@ class WorkerPool:
         if peer in self._links:
             await stream.reset()  # A call that took its time: the worker was called again meanwhile, and is here.
             return
-        link = self._links[peer] = WorkerLink(stream, self._terms.job, self)
+        link = self._links[peer] = WorkerLink(stream, self._terms.job, digest(self.manifest.body), self)
         self.auction.reached(peer)
         reason, broke = "dismissed", False
         with trio.CancelScope() as self._scopes[peer]:
@@ -170,7 +170,7 @@ class WorkerPool:
                 lease=link.lease,
                 price=award.price,
                 slots=award.slots,
-                manifest=self._envelope,
+                manifest=self.manifest,
             ),
         )
 

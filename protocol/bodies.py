@@ -38,8 +38,9 @@ class Manifest(SignedBody, frozen=True, kw_only=True):
 class Commitment(SignedBody, frozen=True, kw_only=True):
     """A worker's word on a batch of results, given before it can know what will be checked.
 
-    `root` is the Merkle root over (chunk id, result digest) in the order of `chunks`; `sequence`
-    counts from 0 in each lease, so that a commitment cannot be shown twice.
+    It says: this code (`manifest`, the digest of the signed body) gives these results of these inputs in this
+    environment. `root` is the Merkle root over (chunk id, input digest, result digest) in the order of `chunks`;
+    `sequence` counts from 0 in each lease, so that a commitment cannot be shown twice.
     """
 
     DOMAIN: ClassVar[str] = "commitment"
@@ -47,6 +48,7 @@ class Commitment(SignedBody, frozen=True, kw_only=True):
     job: JobIdField
     lease: LeaseIdField
     sequence: Count
+    manifest: Digest
     chunks: ChunkIds
     root: Digest
     environment: Digest

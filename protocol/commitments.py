@@ -1,10 +1,12 @@
 """Commitments: a worker's signature over its results, given before it knows what will be checked.
 
 DESIGN section 8, step 1. The sequence counts from 0 in each lease, so that a commitment can neither
-be shown twice nor be replaced by another one: the coordinator asks for exactly the next number.
+be shown twice nor be replaced by another one: the coordinator asks for exactly the next number. It
+binds code and inputs besides the results, so that a lie can be shown to others (`protocol/fraud_proof.py`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from protocol.bodies import Commitment
 from protocol.errors import BadFrame, LocalError
@@ -13,54 +15,86 @@ from protocol.limits import CHUNKS_PER_BATCH_MAX
 from protocol.merkle import merkle_root
 from protocol.signing import Envelope, Identity, open_envelope
 
-ChunkDigests = Sequence[tuple[ChunkId, bytes]]
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one result is committed to as: its chunk, the digest of its input and that of its result."""
+
+    chunk: ChunkId
+    input: bytes
+    result: bytes
+
+    def leaf(self) -> bytes:
+        """The Merkle leaf: the chunk id in eight bytes, then the two digests."""
+        return self.chunk.to_bytes(8, "big") + self.input + self.result
 
 
-def leaf(chunk: ChunkId, digest: bytes) -> bytes:
-    """The Merkle leaf of one result: the chunk id in eight bytes, then the digest of its result."""
-    return chunk.to_bytes(8, "big") + digest
+@dataclass(frozen=True, slots=True)
+class CommitmentTerms:
+    """What all commitments of one lease have in common; `manifest` is the digest of its signed body."""
+
+    job: JobId
+    lease: LeaseId
+    manifest: bytes
+    environment: bytes
 
 
-def commit(
-    identity: Identity, *, job: JobId, lease: LeaseId, sequence: int, results: ChunkDigests, environment: bytes
-) -> Envelope:
-    """The signed commitment to `results` (chunk id, digest of the result), in this order.
+@dataclass(frozen=True, slots=True)
+class SignedBatch:
+    """A checked commitment with what it is to."""
+
+    envelope: Envelope
+    results: tuple[Committed, ...]
+
+
+def commit(identity: Identity, terms: CommitmentTerms, sequence: int, results: Sequence[Committed]) -> Envelope:
+    """The signed commitment to `results`, in this order.
 
     Raises `LocalError` for no results, more than `CHUNKS_PER_BATCH_MAX`, or a chunk that is there twice.
     """
-    chunks = tuple(chunk for chunk, _ in results)
+    chunks = tuple(one.chunk for one in results)
     if not 0 < len(chunks) <= CHUNKS_PER_BATCH_MAX or len(set(chunks)) < len(chunks):
         raise LocalError(f"a commitment is to 1 to {CHUNKS_PER_BATCH_MAX} different chunks, not to {chunks}")
-    root = merkle_root([leaf(chunk, digest) for chunk, digest in results])
     return identity.sign(
-        Commitment(job=job, lease=lease, sequence=sequence, chunks=chunks, root=root, environment=environment)
+        Commitment(
+            job=terms.job,
+            lease=terms.lease,
+            sequence=sequence,
+            manifest=terms.manifest,
+            chunks=chunks,
+            root=merkle_root([one.leaf() for one in results]),
+            environment=terms.environment,
+        )
     )
 
 
 def check_commitment(
-    envelope: Envelope, results: ChunkDigests, *, worker: PeerId, job: JobId, lease: LeaseId, sequence: int
-) -> Commitment:
-    """The commitment, which must be by `worker`, to exactly `results`, with exactly this `sequence`.
+    envelope: Envelope, terms: CommitmentTerms, sequence: int, results: Sequence[Committed], worker: PeerId
+) -> SignedBatch:
+    """The commitment, which must be by `worker`, to exactly `results` on these terms, with exactly this `sequence`.
 
-    Raises `BadSignature` for another signer or a signature that is not valid, `BadFrame` for the
-    rest. Whether its `environment` is the one announced with `Ready` is the caller's to compare.
+    Raises `BadSignature` for another signer or a signature that is not valid, `BadFrame` for the rest.
     """
     commitment = open_envelope(envelope, Commitment, worker)
-    if problem := _problem(commitment, results, job, lease, sequence):
+    if problem := _problem(commitment, terms, sequence, results):
         raise BadFrame(f"commitment {commitment.sequence} of {worker}: {problem}")
-    return commitment
+    return SignedBatch(envelope, tuple(results))
 
 
-def _problem(commitment: Commitment, results: ChunkDigests, job: JobId, lease: LeaseId, sequence: int) -> str | None:
-    chunks = tuple(chunk for chunk, _ in results)
-    if (commitment.job, commitment.lease) != (job, lease):
+def _problem(commitment: Commitment, terms: CommitmentTerms, sequence: int, results: Sequence[Committed]) -> str | None:
+    chunks = tuple(one.chunk for one in results)
+    if (commitment.job, commitment.lease) != (terms.job, terms.lease):
         return "it belongs to another job or lease"
+    if commitment.manifest != terms.manifest:
+        return "it is about another manifest"
+    if commitment.environment != terms.environment:
+        return "its environment is not the one that was announced"
     if commitment.sequence != sequence:
         return f"{'replayed' if commitment.sequence < sequence else 'skipped'}: number {sequence} is due"
     if not chunks or commitment.chunks != chunks:
         return "its chunks are not those of the results"
     if len(set(chunks)) < len(chunks):
         return "a chunk is there twice"
-    if commitment.root != merkle_root([leaf(chunk, digest) for chunk, digest in results]):
-        return "its root does not fit the results"
+    if commitment.root != merkle_root([one.leaf() for one in results]):
+        return "its root does not fit the inputs and results"
     return None

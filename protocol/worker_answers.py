@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
-from protocol.commitments import commit
-from protocol.ids import ChunkId, JobId, LeaseId, digest
+from protocol.commitments import CommitmentTerms, Committed, commit
+from protocol.ids import ChunkId, digest
 from protocol.limits import (
     CHUNK_RESULT_BYTES_MAX,
     CHUNKS_PER_BATCH_MAX,
@@ -34,6 +34,8 @@ class _Batch:
     size_bytes: int = 0
     parts: list[PayloadPart] = field(default_factory=list)
     results: list[ChunkResult] = field(default_factory=list)
+    inputs: list[bytes] = field(default_factory=list)
+    """The digests of their inputs."""
     failures: list[ChunkFailure] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -43,22 +45,22 @@ class _Batch:
 class Answers:
     """The answers of one lease that have not been sent; owns the lease's commitment sequence."""
 
-    def __init__(self, identity: Identity, job: JobId, lease: LeaseId, environment: bytes) -> None:
+    def __init__(self, identity: Identity, terms: CommitmentTerms) -> None:
         self.in_flight = 0
         """Batches handed over for sending and not yet reported as sent."""
         self.size_bytes = 0
         """Bytes that wait here."""
         self._identity = identity
-        self._job = job
-        self._lease = lease
-        self._environment = environment
+        self._terms = terms
         self._sequence = 0
         self._batches: deque[_Batch] = deque()
 
     def __len__(self) -> int:
         return sum(len(batch) for batch in self._batches)
 
-    def add_result(self, chunk: ChunkId, data: bytes, compute_s: float, log: bytes, now: float) -> None:
+    def add_result(
+        self, chunk: ChunkId, input_digest: bytes, data: bytes, compute_s: float, log: bytes, now: float
+    ) -> None:
         """A chunk that ran to its end; one over `CHUNK_RESULT_BYTES_MAX` becomes a failure."""
         if len(data) > CHUNK_RESULT_BYTES_MAX:
             detail = f"the result has {len(data)} bytes; at most {CHUNK_RESULT_BYTES_MAX} are allowed"
@@ -68,6 +70,7 @@ class Answers:
         log = log[-LOG_BYTES_PER_CHUNK_MAX:]
         batch = self._batch_for(len(data) + len(log), now)
         batch.parts += parts
+        batch.inputs.append(input_digest)
         batch.results.append(
             ChunkResult(
                 chunk=chunk, digest=digest(data), size_bytes=len(data), data=inline, compute_s=compute_s, log=log
@@ -112,12 +115,12 @@ class Answers:
         return last
 
     def _message(self, batch: _Batch) -> Results:
-        digests = [(result.chunk, result.digest) for result in batch.results]
         envelope = None
-        if digests:
-            envelope = commit(self._identity, job=self._job, lease=self._lease, sequence=self._sequence,
-                              results=digests, environment=self._environment)  # fmt: skip
+        if batch.results:
+            given = zip(batch.results, batch.inputs, strict=True)
+            committed = [Committed(result.chunk, input_digest, result.digest) for result, input_digest in given]
+            envelope = commit(self._identity, self._terms, self._sequence, committed)
             self._sequence += 1
         return Results(
-            lease=self._lease, commitment=envelope, results=tuple(batch.results), failures=tuple(batch.failures)
+            lease=self._terms.lease, commitment=envelope, results=tuple(batch.results), failures=tuple(batch.failures)
         )

@@ -6,7 +6,7 @@ from random import Random
 
 from protocol.bodies import Manifest
 from protocol.errors import RemoteError
-from protocol.ids import RANDOM_ID_BITS, BidId, PeerId
+from protocol.ids import RANDOM_ID_BITS, BidId, PeerId, digest
 from protocol.limits import BID_LIFETIME_S, COORDINATORS_REMEMBERED_MAX, MIB
 from protocol.messages.job import Award, Bid, Call, RefusalReason
 from protocol.peer_rate import PeerRate
@@ -85,6 +85,7 @@ class Auction:
             lease=award.lease,
             coordinator=coordinator,
             manifest=manifest,
+            manifest_digest=digest(award.manifest.body),
             price=award.price,
             slots=award.slots,
             memory_bytes=award.slots * memory_per_slot(bid.call),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import inf
 
 from protocol.bodies import Manifest
+from protocol.commitments import CommitmentTerms
 from protocol.errors import BadFrame
-from protocol.ids import ChunkId, JobId, LeaseId, PeerId
+from protocol.ids import ChunkId, JobId, LeaseId, PeerId, digest
 from protocol.limits import (
     CHUNK_CREDIT_PER_SLOT,
     CHUNK_INPUT_BYTES_MAX,
@@ -50,6 +51,8 @@ class LeaseTerms:
     lease: LeaseId
     coordinator: PeerId
     manifest: Manifest
+    manifest_digest: bytes
+    """Of its signed body."""
     price: float
     slots: int
     memory_bytes: int
@@ -71,7 +74,8 @@ class Lease:
 
     def __init__(self, terms: LeaseTerms, identity: Identity, now: float) -> None:
         self.terms = terms
-        self.answers = Answers(identity, terms.job, terms.lease, terms.environment)
+        committed = CommitmentTerms(terms.job, terms.lease, terms.manifest_digest, terms.environment)
+        self.answers = Answers(identity, committed)
         self.queue: dict[ChunkId, bytes] = {}
         self.slots = [Slot(index) for index in range(terms.slots)]
         self.idle_since = now
@@ -79,6 +83,8 @@ class Lease:
         self.chunks_run = 0
         self._idle: deque[Slot] = deque()
         self._running: dict[ChunkId, Slot] = {}
+        self._inputs: dict[ChunkId, bytes] = {}
+        """Digests of the inputs of the chunks that run."""
         self._broken: str | None = None
         self._heard_at = now
         self._heartbeat_at = now + HEARTBEAT_INTERVAL_S
@@ -113,6 +119,7 @@ class Lease:
             if chunk in self.queue:
                 self.input_size_bytes -= len(self.queue.pop(chunk))
             elif slot := self._running.pop(chunk, None):
+                del self._inputs[chunk]
                 slot.move(SlotTrigger.STOP)
                 yield StopChunk(self.terms.session, self.terms.lease, slot.index)
 
@@ -138,10 +145,11 @@ class Lease:
         if chunk is None:
             return
         del self._running[chunk]
+        input_digest = self._inputs.pop(chunk)
         self.chunks_run += 1
         match event:
             case ChunkRan(data=data, compute_s=compute_s, log=log):
-                self.answers.add_result(chunk, data, compute_s, log, now)
+                self.answers.add_result(chunk, input_digest, data, compute_s, log, now)
             case ChunkFailed(kind=kind, item=item, detail=detail, log=log):
                 self.answers.add_failure(chunk, kind, item, detail, log, now)
             case ChunkStopped():
@@ -182,6 +190,7 @@ class Lease:
             slot = self._idle.popleft()
             slot.move(SlotTrigger.START, chunk)
             self._running[chunk] = slot
+            self._inputs[chunk] = digest(data)
             yield StartChunk(self.terms.session, self.terms.lease, slot.index, chunk, data)
 
     def _fail_all_without_runners(self, now: float) -> None:
@@ -226,6 +235,7 @@ class Lease:
         """Raise AssertionError when the books do not agree."""
         running = {slot.chunk: slot for slot in self.slots if slot.state is SlotState.RUNNING}
         assert running == self._running, (running, self._running)
+        assert self._inputs.keys() == running.keys(), (self._inputs, running)
         assert all(slot.chunk is None for slot in self.slots if slot.state is not SlotState.RUNNING)
         assert {slot.index for slot in self._idle} == {s.index for s in self.slots if s.state is SlotState.IDLE}
         assert len(self._idle) == len({slot.index for slot in self._idle})

@@ -10,7 +10,7 @@ from peer.views import JobState
 from protocol import encoding
 from protocol.capability import Capability
 from protocol.channel import MessageChannel
-from protocol.commitments import commit
+from protocol.commitments import CommitmentTerms, Committed, commit
 from protocol.errors import ParallelPeerError
 from protocol.framing import frame
 from protocol.ids import BidId, ChunkId, LeaseId, digest
@@ -64,7 +64,7 @@ class Hostile:
         bid = Bid(call_id=call.call_id, bid=BidId("1"), price=1.0, slots=1, speed=1.0, ready_s=0.0, expires_s=9.0)
         await self.channel.send(bid)
         award = await self._next(Award)
-        self.lease, self.job = award.lease, call.job
+        self.lease, self.job, self.manifest = award.lease, call.job, digest(award.manifest.body)
         await self.channel.send(Ready(lease=self.lease, chunk_credit=8, environment=ENVIRONMENT))
         self.assigned = await self._next(Assign)
 
@@ -86,13 +86,20 @@ class Hostile:
             )
             for chunk, one in data.items()
         )
+        terms = {"job": self.job, "lease": self.lease, "manifest": self.manifest, "environment": ENVIRONMENT}
+        inputs = {one.chunk: one.digest for one in self.assigned.chunks}
         envelope = commit(
             changes.get("signer", self.identity),  # type: ignore[arg-type]
-            job=self.job,
-            lease=changes.get("lease", self.lease),  # type: ignore[arg-type]
-            sequence=changes.get("sequence", 0),  # type: ignore[arg-type]
-            results=[(one.chunk, changes.get("committed", one.digest)) for one in results],  # type: ignore[misc]
-            environment=changes.get("environment", ENVIRONMENT),  # type: ignore[arg-type]
+            CommitmentTerms(**{name: changes.get(name, value) for name, value in terms.items()}),  # type: ignore[arg-type]
+            changes.get("sequence", 0),  # type: ignore[arg-type]
+            [
+                Committed(
+                    one.chunk,
+                    changes.get("input", inputs.get(one.chunk, bytes(32))),  # type: ignore[arg-type]
+                    changes.get("committed", one.digest),  # type: ignore[arg-type]
+                )
+                for one in results
+            ],
         )
         return Results(lease=self.lease, commitment=changes.get("commitment", envelope), results=results)  # type: ignore[arg-type]
 
@@ -140,9 +147,11 @@ ATTACKS = {
     "signed by another": (changed(signer=Identity(bytes(32))), "expected"),
     "another lease": (changed(lease=LeaseId("other")), "another job or lease"),
     "skipped sequence": (changed(sequence=3), "number 0 is due"),
-    "replayed": (says(lambda h: [h.results(), h.results()]), "replayed"),
+    "replayed": (says(lambda h: [h.results(), h.results()]), "which it was not given"),
+    "another manifest": (changed(manifest=digest(b"m")), "another manifest"),
+    "another input": (changed(input=digest(b"i")), "root"),
     "equivocation": (changed(committed=digest(b"something else")), "root"),
-    "another environment": (changed(environment=digest(b"e")), "another environment"),
+    "another environment": (changed(environment=digest(b"e")), "its environment is not the one"),
     "not its chunk": (changed(chunk=ChunkId(4711)), "which it was not given"),
     "wrong digest": (changed(digest=digest(b"d")), "digest"),
     "too few outcomes": (changed(data=encoding.encode([])), "outcomes"),

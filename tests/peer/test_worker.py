@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from worker_fakes import ALICE, BOB, LEASE, WORKER, Coordinator, Stage, stage
 
 from protocol import encoding
-from protocol.commitments import check_commitment
+from protocol.commitments import CommitmentTerms, Committed, check_commitment
 from protocol.errors import StreamClosed, Unavailable
 from protocol.framing import frame
 from protocol.ids import BidId, ChunkId, JobId, LeaseId, digest
@@ -61,8 +61,9 @@ async def test_a_chunk_goes_in_and_its_committed_result_comes_out(autojump_clock
         (result,) = message.results
         assert (result.chunk, result.data, result.compute_s, result.log) == (7, b"SEVEN", 0.25, b"log")
         assert message.commitment is not None
-        check_commitment(message.commitment, [(ChunkId(7), digest(b"SEVEN"))], worker=WORKER.peer_id,
-                         job=JobId("job"), lease=LEASE, sequence=0)  # fmt: skip
+        terms = CommitmentTerms(JobId("job"), LEASE, digest(alice.manifest().body), digest(b"python"))
+        committed = [Committed(ChunkId(7), digest(b"seven"), digest(b"SEVEN"))]
+        check_commitment(message.commitment, terms, 0, committed, WORKER.peer_id)
         numbers = scene.worker.view()
         assert (numbers.slots, numbers.slots_busy, numbers.leases, numbers.chunks_run) == (2, 1, 1, 1)
         await alice.release()

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import trio
@@ -80,8 +81,9 @@ class FixedDirectory:
 class Village:
     """Workers and one coordinator on a memory network."""
 
-    def __init__(self, nursery: trio.Nursery, network: MemoryNetwork) -> None:
+    def __init__(self, nursery: trio.Nursery, network: MemoryNetwork, folder: Path | None) -> None:
         self._nursery = nursery
+        self._folder = folder
         self.network = network
         self.records: list[Capability] = []
         self.hosts: dict[str, MemoryHost] = {}
@@ -95,7 +97,9 @@ class Village:
         identity = Identity(number.to_bytes(32, "big"))
         self.hosts[name] = self.network.host(identity)
         self.executors[name] = executor
-        return Seam(identity, self.hosts[name], lambda: 1000.0 + trio.current_time(), Random(number), executor, None)
+        return Seam(
+            identity, self.hosts[name], lambda: 1000.0 + trio.current_time(), Random(number), executor, self._folder
+        )
 
     def peer(self, name: str) -> PeerId:
         return self.hosts[name].peer_id
@@ -132,9 +136,10 @@ class Village:
 
 
 @asynccontextmanager
-async def village() -> AsyncIterator[Village]:
+async def village(folder: Path | None = None) -> AsyncIterator[Village]:
+    """`folder`: where the peers may write."""
     async with open_memory_network(latency_s=0.005) as network, trio.open_nursery() as nursery:
-        yield Village(nursery, network)
+        yield Village(nursery, network, folder)
         nursery.cancel_scope.cancel()
 
 

@@ -3,7 +3,6 @@
 import pytest
 from worker_talk import (
     COORDINATOR,
-    ENVIRONMENTS,
     HEARTBEAT,
     RELEASE,
     STRANGER,
@@ -12,6 +11,7 @@ from worker_talk import (
     award,
     bid_of,
     cancel,
+    committed,
     connect,
     leased,
     machine,
@@ -20,9 +20,10 @@ from worker_talk import (
     sent,
     started,
     tell,
+    terms,
 )
 
-from protocol.commitments import check_commitment
+from protocol.commitments import Committed, check_commitment
 from protocol.errors import BadFrame, BadSignature, IllegalTransition
 from protocol.ids import ChunkId, JobId, LeaseId, digest
 from protocol.limits import (
@@ -111,9 +112,8 @@ def test_a_single_result_goes_at_once_with_a_commitment_that_checks() -> None:
     (result,) = message.results
     assert (result.chunk, result.data, result.digest, result.size_bytes) == (8, b"eight", digest(b"eight"), 5)
     assert message.commitment is not None
-    commitment = check_commitment(message.commitment, [(ChunkId(8), digest(b"eight"))], worker=WORKER.peer_id,
-                                  job=JobId("job"), lease=LEASE, sequence=0)  # fmt: skip
-    assert commitment.environment == ENVIRONMENTS["python"]
+    batch = check_commitment(message.commitment, terms(), 0, committed([result]), WORKER.peer_id)
+    assert batch.results == (Committed(ChunkId(8), digest(b"input"), digest(b"eight")),)
 
 
 def test_results_that_come_close_together_share_a_commitment() -> None:
@@ -124,10 +124,8 @@ def test_results_that_come_close_together_share_a_commitment() -> None:
         batches += results(step(worker, ran(0), now=number * 1e-4))
     assert [len(batch.results) for batch in batches] == [5, 2, 1, 1]
     for sequence, batch in enumerate(batches):
-        digests = [(result.chunk, result.digest) for result in batch.results]
         assert batch.commitment is not None
-        check_commitment(batch.commitment, digests, worker=WORKER.peer_id, job=JobId("job"), lease=LEASE,
-                         sequence=sequence)  # fmt: skip
+        check_commitment(batch.commitment, terms(), sequence, committed(batch.results), WORKER.peer_id)
     assert [result.chunk for batch in batches for result in batch.results] == list(range(9))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from worker_talk import COORDINATOR, ENVIRONMENTS, MEMORY, STRANGER, WORKER, call, manifest
 
-from protocol.commitments import check_commitment
+from protocol.commitments import CommitmentTerms, Committed, check_commitment
 from protocol.ids import ChunkId, JobId, LeaseId, digest
 from protocol.limits import BID_LIFETIME_S, LEASE_LIFETIME_S
 from protocol.messages import Message
@@ -75,6 +75,7 @@ class Side:
         self.credit = 0
         self.with_worker: set[ChunkId] = set()
         self.crossing: set[ChunkId] = set()
+        self.inputs: dict[ChunkId, bytes] = {}
         self.sequence = 0
         self.unsent = 0
         self.slots: dict[int, ChunkId | None] = {}
@@ -136,10 +137,12 @@ class WorkerRules(RuleBasedStateMachine):
     def take(self, side: Side, message: Results) -> None:
         assert message.lease == side.lease
         if message.results:
-            digests = [(one.chunk, one.digest) for one in message.results]
             assert message.commitment
-            check_commitment(message.commitment, digests, worker=WORKER.peer_id, job=JobId("job"),
-                             lease=message.lease, sequence=side.sequence)  # fmt: skip
+            committed = [Committed(one.chunk, side.inputs[one.chunk], one.digest) for one in message.results]
+            terms = CommitmentTerms(
+                JobId("job"), message.lease, digest(manifest(side.identity).body), ENVIRONMENTS["python"]
+            )
+            check_commitment(message.commitment, terms, side.sequence, committed, WORKER.peer_id)
             side.sequence += 1
         for chunk in [one.chunk for one in (*message.results, *message.failures)]:
             answered = side.with_worker if chunk in side.with_worker else side.crossing
@@ -200,6 +203,7 @@ class WorkerRules(RuleBasedStateMachine):
             chunks = [ChunkId(self.count + n) for n in range(1, count + 1)]
             self.count += count
             side.with_worker.update(chunks)
+            side.inputs.update(dict.fromkeys(chunks, digest(data)))
             pieces = tuple(Assignment(chunk=chunk, digest=digest(data), data=data) for chunk in chunks)
             if pieces:
                 self.say(number, Assign(lease=side.lease, chunks=pieces))

@@ -1,8 +1,10 @@
 """What the tests of the worker machine share: identities, messages, and a machine at its first lease."""
 
+from collections.abc import Iterable
 from random import Random
 
 from protocol.bodies import Manifest, Receipt
+from protocol.commitments import CommitmentTerms, Committed
 from protocol.ids import BidId, ChunkId, JobId, LeaseId, PeerId, digest
 from protocol.limits import MIB
 from protocol.messages import Message
@@ -13,6 +15,7 @@ from protocol.messages.job import (
     Bid,
     Call,
     CancelChunks,
+    ChunkResult,
     Heartbeat,
     Receipts,
     Refusal,
@@ -140,3 +143,13 @@ def leased(now: float = 0.0, **policy: object) -> WorkerMachine:
 def ran(slot: int, data: bytes = b"result") -> ChunkRan:
     """A slot of the lease is through with its chunk."""
     return ChunkRan(0, LeaseId("lease"), slot, data, 0.5)
+
+
+def terms() -> CommitmentTerms:
+    """What commitments of the first lease have in common."""
+    return CommitmentTerms(JobId("job"), LeaseId("lease"), digest(manifest().body), ENVIRONMENTS["python"])
+
+
+def committed(results: Iterable[ChunkResult], data: bytes = b"input") -> list[Committed]:
+    """Results as they are committed to, all of them of this input."""
+    return [Committed(result.chunk, digest(data), result.digest) for result in results]
