@@ -106,6 +106,14 @@ def submit(
     audit_share: Annotated[
         str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
     ] = f"{AUDIT_SHARE:.0%}",
+    compare: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, image:DB; "
+            "verify: the job file's verify(item, result) checks each instead.",
+        ),
+    ] = "exact",
     local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
     price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
     item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
@@ -141,6 +149,7 @@ def submit(
         max_overhead=max_overhead,
         assume_liars=assume_liars,
         audit_share=audit_share,
+        compare=compare,
         local=local,
         price_max=price_max,
         item_timeout_s=item_timeout,

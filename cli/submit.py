@@ -47,6 +47,7 @@ def make_request(*, runtime: str, local: str, memory_mib: int, **wanted: str | f
         raise WrongUse(f"no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
     wanted["audit_share"] = _share("--audit-share", str(wanted["audit_share"]))
     _check_policy(wanted)
+    _check_comparator(str(wanted["compare"]))
     plain = {**wanted, "runtime": runtime, "local": _slots(local), "memory_bytes_max": memory_mib * MIB}
 
     def make(code: str, items: list[object]) -> JobRequest:
@@ -175,6 +176,15 @@ def _check_policy(wanted: Mapping[str, str | float | int]) -> None:
         parse_policy(str(wanted["verify"]), target)
     except LocalError as error:
         raise WrongUse(f"--verify: {error}") from error
+
+
+def _check_comparator(text: str) -> None:
+    from protocol.comparators import parse_comparator
+
+    try:
+        parse_comparator(text)
+    except LocalError as error:
+        raise WrongUse(f"--compare: {error}") from error
 
 
 def _share(option: str, text: str) -> float:

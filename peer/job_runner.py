@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import trio
 
 from dht.directory import Directory
+from peer.candidates import Candidates
 from peer.deadline import DeadlineTimer
 from peer.evidence import Evidence
 from peer.job_items import JobItems
@@ -24,9 +25,11 @@ from peer.worker_link import CheckedResult
 from peer.worker_pool import WorkerPool
 from protocol.adaptive import parse_policy
 from protocol.chunk import Failure
+from protocol.comparators import parse_comparator
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
 from protocol.job_events import (
+    Agreement,
     AssignChunks,
     AuditDone,
     CancelJob,
@@ -56,7 +59,6 @@ from protocol.job_events import (
 )
 from protocol.job_machine import JobMachine, JobRules
 from protocol.limits import LOCAL_CHUNK_CREDIT
-from protocol.outcomes import comparison_key
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ class JobRunner:
         self._open_ended = open_ended
         self._items = JobItems()
         self._sizes_bytes = self._items.add(request.items)
-        self._results = JobResults(books.results)
+        self._results = JobResults(books.results, Candidates(parse_comparator(request.compare), seam.data_folder))
         rules = JobRules(
             policy, can_execute, target, max(1, request.local), request.item_timeout_s, request.worker_wait_s
         )
@@ -112,6 +114,10 @@ class JobRunner:
 
     async def run(self) -> None:
         """From the first call to the last receipt. Cancelling leaves the job unfinished."""
+        with self._results.candidates:
+            await self._run()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.run)
             nursery.start_soon(self._local.run)
@@ -139,8 +145,9 @@ class JobRunner:
                 self._books.on_effect(effect)
                 self._carry_out(effect)
         except LocalError as error:
-            log.error("job %s: %s", self._job, error)
-            self._end(JobState.FAILED, str(error))
+            self._fail(error)
+        if not self._machine.book.open and not self._machine.book.settled:
+            self._results.candidates.clear()
         if isinstance(event, WorkerReady) and self._state is JobState.CALLING:
             self._state = JobState.RUNNING
         self._timer.rearm()
@@ -216,8 +223,13 @@ class JobRunner:
     def _on_lie(self, lie: LieCaught) -> None:
         items = _items_of(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
-        proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece))
+        proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece), self._given_by(lie))
         self._books.caught(lie.peer, f"wrong about {items} of job {self._job}", proof)
+
+    def _given_by(self, lie: LieCaught) -> bytes:
+        """The digest of a result shows a lie only where results are compared by their bytes."""
+        exact = self._request.compare == "exact"
+        return b"" if exact else self._results.candidates.given_by(lie.piece.chunk, lie.peer)
 
     def _pay(self, pay: Pay) -> None:
         receipt = self._pool.pay(pay)
@@ -228,6 +240,10 @@ class JobRunner:
         if ending is Ending.NO_WORKER:
             reason = f"{reason}: {funnel_in_words(self._pool.auction)}"
         self._end(_STATE_OF[ending], reason)
+
+    def _fail(self, error: LocalError) -> None:
+        log.error("job %s: %s", self._job, error)
+        self._end(JobState.FAILED, str(error))
 
     def _end(self, state: JobState, message: str) -> None:
         if self._finished.is_set():
@@ -245,29 +261,37 @@ class JobRunner:
     def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
         """From a worker."""
         self._evidence.keep(peer, result.piece.chunk, result.batch)
-        self._results.keep(result.piece.chunk, result.key, result.data, result.compute_s)
-        self.tell(ResultArrived(peer, result.piece.chunk, result.key, result.compute_s))
+        try:
+            key = self._results.candidates.add(result.piece.chunk, peer, result.data, result.compute_s)
+        except LocalError as error:
+            self._fail(error)
+        else:
+            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s))
 
     def _on_local(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
         me = self._seam.host.peer_id
         if isinstance(answer, ExecutionFailure):
             self.tell(FailureArrived(me, piece.chunk, Failure(answer.kind, answer.item, answer.detail)))
             return
-        key = self._keep_own(piece, answer)
-        self.tell(ResultArrived(me, piece.chunk, key, answer.compute_s))
+        if (kept := self._keep_own(piece, answer)) is not None:
+            self.tell(ResultArrived(me, piece.chunk, kept[0], answer.compute_s, kept[1]))
 
     def _on_audited(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
         if isinstance(answer, ExecutionFailure):
             self.tell(AuditDone(piece.chunk, None, detail=answer.detail))
             return
-        self.tell(AuditDone(piece.chunk, self._keep_own(piece, answer), answer.compute_s))
+        if (kept := self._keep_own(piece, answer)) is not None:
+            self.tell(AuditDone(piece.chunk, kept[0], answer.compute_s, agreement=kept[1]))
 
-    def _keep_own(self, piece: Piece, answer: Execution) -> bytes:
+    def _keep_own(self, piece: Piece, answer: Execution) -> tuple[bytes, Agreement | None] | None:
+        """Its key and what agrees with it; None when the job has failed over it."""
         if answer.log:
             self.on_log(self._seam.host.peer_id, piece.chunk, answer.log)
-        key = comparison_key(answer.data)
-        self._results.keep(piece.chunk, key, answer.data, answer.compute_s)
-        return key
+        try:
+            return self._results.candidates.add_own(piece.chunk, answer.data, answer.compute_s)
+        except LocalError as error:
+            self._fail(error)
+            return None
 
     def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
         """Output of a chunk, wherever it ran."""
@@ -299,6 +323,7 @@ class JobRunner:
             state=self._state,
             runtime=self._request.runtime,
             verify=self._request.verify,
+            compare=self._request.compare,
             max_error=self._request.max_error,
             assume_liars=self._request.assume_liars,
             message=self._message or self._waiting_for(),

@@ -59,4 +59,5 @@ def manifest_of(job: JobId, request: JobRequest) -> Manifest:
         name=request.name,
         item_timeout_s=request.item_timeout_s,
         memory_bytes_max=request.memory_bytes_max,
+        compare=request.compare,
     )

@@ -39,7 +39,7 @@ from protocol.messages.job import (
     Results,
 )
 from protocol.network import Stream
-from protocol.outcomes import comparison_key, decode_outcomes
+from protocol.outcomes import decode_outcomes
 from protocol.parties import party_of
 from protocol.payloads import PayloadCollector, inline_or_parts
 
@@ -55,7 +55,6 @@ class CheckedResult:
 
     piece: Piece
     data: bytes
-    key: bytes
     compute_s: float
     log: bytes
     batch: SignedBatch
@@ -249,7 +248,7 @@ class WorkerLink:
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
         decode_outcomes(data, piece.stop - piece.start)
-        return CheckedResult(piece, data, comparison_key(data), result.compute_s, result.log, batch)
+        return CheckedResult(piece, data, result.compute_s, result.log, batch)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk)

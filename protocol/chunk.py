@@ -5,7 +5,8 @@ by one worker. The state sums its replicas up; the decision what to do next is `
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from protocol.errors import IllegalTransition
@@ -153,6 +154,13 @@ class Chunk:
     def count(self) -> int:
         """Number of items."""
         return self.stop - self.start
+
+    def align(self, key: bytes, peers: Set[PeerId], keys: Set[bytes]) -> None:
+        """The votes of these peers, and what counts under one of these keys, agree with the result of this key."""
+        for peer in peers & self.votes.keys():
+            self.votes[peer] = replace(self.votes[peer], key=key)
+        if self.accepted_key in keys:
+            self.accepted_key = key
 
     @property
     def lacking(self) -> int:

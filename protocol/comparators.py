@@ -16,7 +16,7 @@ agrees with one that raised the same type of error, whatever its message.
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -75,10 +75,8 @@ class Comparator:
         """Whether agreement is no equivalence, so that results must be held against one another, not their keys."""
         return self.kind in (Kind.TOLERANCE, Kind.IMAGE)
 
-    def key(self, data: bytes, earlier: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-        """The key of the first of the earlier results (key, data) that this one agrees with, else its own."""
-        if self.is_pairwise:
-            return next((key for key, other in earlier if self.same(data, other)), digest(data))
+    def key(self, data: bytes) -> bytes:
+        """The same for two results that agree, unless the comparator is pairwise: then for equal ones."""
         if self.kind is Kind.CANONICAL:
             outcomes = _outcomes(data)
             if not _is_too_large(data, outcomes):
@@ -107,8 +105,10 @@ class Comparator:
 
     def difference_in_words(self, difference: float) -> str:
         """A difference as people see it."""
+        if difference == 0:
+            return "no difference"
         if self.kind is Kind.IMAGE:
-            return f"PSNR {-10 * math.log10(difference):.1f} dB" if difference > 0 else "PSNR without bound"
+            return f"PSNR {-10 * math.log10(difference):.1f} dB"
         return f"{difference:.2g} relative"
 
     def _largest(self, differences: Iterable[float]) -> float:

@@ -40,7 +40,8 @@ _TRIGGER_OF = {How.AUDITED: Trigger.AUDIT, How.VOTED: Trigger.VOTE, How.TRUSTED:
 
 NOT_DETERMINISTIC = (
     "the function gave different results for the same items on this machine, so no result can be checked: "
-    "make it deterministic (seed its random numbers from the item) or use --verify none"
+    "make it deterministic (seed its random numbers from the item), say how far results may differ (--compare) or use "
+    "--verify none"
 )
 
 

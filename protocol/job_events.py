@@ -59,6 +59,16 @@ class HeardFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """What agrees with an execution of our own, where results agree that have other keys (`tolerance`, `image`)."""
+
+    peers: frozenset[PeerId]
+    """Whose results do."""
+    keys: frozenset[bytes]
+    """The keys whose first result does: what counts under one of them stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class ResultArrived:
     """A committed result; the commitment and the encoding were checked before."""
 
@@ -66,6 +76,8 @@ class ResultArrived:
     chunk: ChunkId
     key: bytes
     compute_s: float
+    agreement: Agreement | None = None
+    """Of our own executions alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,7 @@ class AuditDone:
     key: bytes | None
     compute_s: float = 0.0
     detail: str = ""
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,8 @@ class JobMachine:
         if worker is None or chunk is None or event.peer in chunk.votes:
             return
         worker.last_heard = worker.last_result_at = now
+        if event.agreement is not None:
+            chunk.align(event.key, event.agreement.peers, event.agreement.keys)
         if event.peer not in chunk.live:
             self.court.late_result(chunk, event.peer, event.key, now)
             return
@@ -253,6 +255,8 @@ class JobMachine:
 
     def _on_audit(self, event: AuditDone, now: float) -> None:
         chunk = self.book.get(event.chunk)
+        if chunk is not None and event.key is not None and event.agreement is not None:
+            chunk.align(event.key, event.agreement.peers, event.agreement.keys)
         if chunk is not None:
             self.court.audit_done(chunk, event, now)
 

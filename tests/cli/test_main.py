@@ -38,6 +38,12 @@ def submit(tmp_path: Path, monkeypatch, capsys):
     ("words", "files", "message"),
     [
         ([], {"code": "x = 1\n"}, r"job.py has no function `run`"),
+        (
+            ["--compare", "roughly"],
+            {},
+            r"--compare: comparator 'roughly' is not known: use exact, canonical, tolerance",
+        ),
+        (["--compare", "tolerance:2"], {}, r"--compare: comparator 'tolerance:2' is not known"),
         ([], {"code": "def run(item):\nreturn\n"}, "job.py:2: "),
         ([], {"items": ""}, "in.jsonl is empty"),
         ([], {"items": "1\n{\n"}, "in.jsonl:2: not JSON"),

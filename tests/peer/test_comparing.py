@@ -1,0 +1,100 @@
+"""Whole jobs whose results are compared by more than their bytes."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+import trio.testing
+from village import FunctionExecutor, Village, request, village
+
+from peer.views import JobState
+from protocol.errors import LocalError
+
+
+def noisy(
+    size: float, seed: int = 0, lies_from: float = float("inf"), lie: float = 1.001
+) -> Callable[[object], object]:
+    """The item's tenth, as a machine of its own gives it; from an item on a lie."""
+    random = Random(seed)
+
+    def run(item: object) -> object:
+        assert isinstance(item, int)
+        right = (item + 1) / 10 * (1 + random.uniform(-size, size))
+        return {"value": right * lie if item >= lies_from else right, "of": [item]}
+
+    return run
+
+
+async def workers(v: Village, **functions: Callable[[object], object]) -> None:
+    for name, function in functions.items():
+        await v.worker(name, FunctionExecutor(function))
+
+
+@pytest.mark.parametrize("verify", ["quorum:2", "audit:0.5", "adaptive"])
+async def test_honest_workers_whose_floats_differ_are_no_liars(
+    verify: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with village() as v:
+        await workers(v, a=noisy(1e-12, 1), b=noisy(1e-12, 2), c=noisy(1e-12, 3, lies_from=20))
+        coordinator = await v.coordinator(FunctionExecutor(noisy(1e-12, 4)))
+        asked = request(range(200), verify=verify, compare="tolerance:1e-9,0", local=0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and view.liars == [v.peer("c")], view.events
+        for line in lines:
+            assert isinstance(line.result, dict)
+            assert line.result["value"] == pytest.approx((line.item + 1) / 10, rel=1e-11)
+        assert view.compare == "tolerance:1e-9,0" and "relative" in view.comparison
+
+
+async def test_with_exact_the_same_floats_end_the_job_or_convict(autojump_clock: trio.testing.MockClock) -> None:
+    """The control."""
+    async with village() as v:
+        await workers(v, a=noisy(1e-12, 1), b=noisy(1e-12, 2))
+        coordinator = await v.coordinator(FunctionExecutor(noisy(1e-12, 4)))
+        view, _ = await v.finish(coordinator, coordinator.submit(request(range(20), local=0, verify="quorum:2")))
+        assert view.state is JobState.FAILED and "--compare" in view.message
+
+
+async def test_who_is_within_the_tolerance_of_a_liar_alone_takes_no_harm(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The liar's result is within the tolerance of b's and not of ours: b's is held against ours, not against its."""
+    async with village() as v:
+        await workers(v, a=lambda item: 1.0 + 1.5e-6, b=lambda item: 1.0 + 0.8e-6)
+        coordinator = await v.coordinator(FunctionExecutor(lambda item: 1.0))
+        asked = request(range(40), verify="audit:1", compare="tolerance:1e-6", local=0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and view.liars == [v.peer("a")]
+        assert {line.result for line in lines} <= {1.0, 1.0 + 0.8e-6}
+
+
+async def test_audits_of_results_that_count_confirm_and_convict(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(noisy(1e-12, 1), item_s=1.0))
+        await v.worker("b", FunctionExecutor(noisy(1e-12, 2, lies_from=0), item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(noisy(1e-12, 4), item_s=1.0))
+        for name in "ab":
+            coordinator.trust.pair(v.peer(name))
+        asked = request(range(100), verify="adaptive", compare="tolerance:1e-9", local=0, audit_share=1.0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and view.liars == [v.peer("b")] and len(lines) == 100
+        assert all(line.worker != v.peer("b") for line in lines)
+        confirmed = next(worker for worker in view.workers if worker.peer == v.peer("a"))
+        assert confirmed.audits > 0
+
+
+async def test_canonical_takes_one_for_one_point_nought(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await workers(v, a=lambda item: item, b=lambda item: float(str(item)))
+        coordinator = await v.coordinator(FunctionExecutor(lambda item: item))
+        asked = request(range(20), verify="quorum:2", compare="canonical", local=0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and not view.liars and view.mismatches == 0
+        assert [line.result for line in lines] == list(range(20))
+
+
+async def test_a_comparator_that_is_not_known_starts_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        coordinator = await v.coordinator(FunctionExecutor(noisy(0)))
+        with pytest.raises(LocalError, match="tolerance:RTOL,ATOL"):
+            coordinator.submit(request(range(3), compare="roughly"))
