@@ -50,6 +50,15 @@ Bootstrap = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over results that are already there.")]
 
+Compare = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL or image:DB; "
+        "verify: the job file's verify(item, result) checks each instead.",
+    ),
+]
+
 
 @app.command()
 def start(
@@ -106,14 +115,7 @@ def submit(
     audit_share: Annotated[
         str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
     ] = f"{AUDIT_SHARE:.0%}",
-    compare: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW",
-            help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, image:DB; "
-            "verify: the job file's verify(item, result) checks each instead.",
-        ),
-    ] = "exact",
+    compare: Compare = "exact",
     local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
     price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
     item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,

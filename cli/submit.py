@@ -10,7 +10,7 @@ import msgspec
 from cli.child import ChildPeer, peer_options
 from cli.console import print_json, say, show
 from cli.exits import DONE, INTERRUPTED, WrongUse
-from cli.inputs import prepare_out, read_items, read_job_file
+from cli.inputs import check_has_verify, prepare_out, read_items, read_job_file
 from cli.interrupts import terminated_like_interrupted
 from cli.progress import JobProgress, follow
 from cli.results import exit_code, first_failures, write_results
@@ -65,6 +65,8 @@ def submit(options: SubmitOptions, make: RequestMaker) -> int:
     for address in options.bootstrap:
         _check_bootstrap(address)
     request = make(read_job_file(options.job_file), read_items(options.inputs))
+    if request.compare.strip() == "verify":
+        check_has_verify(options.job_file, request.code)
     if not options.detach:
         prepare_out(options.out, force=options.force)
     with terminated_like_interrupted():

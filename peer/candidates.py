@@ -13,7 +13,7 @@ from typing import Self
 
 from protocol.comparators import Comparator
 from protocol.errors import LocalError
-from protocol.ids import ChunkId, PeerId
+from protocol.ids import ChunkId, PeerId, digest
 from protocol.job_events import Agreement
 from protocol.limits import MIB
 
@@ -52,19 +52,21 @@ class Candidates:
         self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES_IN_MEMORY_MAX, dir=str(folder) if folder else None)  # noqa: SIM115 - `close`
         self._spooled_bytes = 0
 
-    def add(self, chunk: ChunkId, worker: PeerId, data: bytes, compute_s: float, key: bytes | None = None) -> bytes:
-        """A worker's result; returns its key, which is that of an earlier result if it agrees with it."""
-        if key is None:
+    def add(self, chunk: ChunkId, worker: PeerId, data: bytes, compute_s: float, *, refused: bool = False) -> bytes:
+        """A worker's result; returns its key, which is that of an earlier result if it agrees with it.
+
+        One that the job's own check refuses agrees with no other.
+        """
+        if refused:
+            key = digest(b"refused" + worker.encode() + digest(data))
+        else:
             key = self._key(chunk, data, with_workers=True)
         self._keep(chunk, Candidate(worker, key, data, compute_s))
         return key
 
-    def add_own(
-        self, chunk: ChunkId, data: bytes, compute_s: float, key: bytes | None = None
-    ) -> tuple[bytes, Agreement | None]:
+    def add_own(self, chunk: ChunkId, data: bytes, compute_s: float) -> tuple[bytes, Agreement | None]:
         """An execution of our own: its key, and where keys do not say it, what agrees with it."""
-        if key is None:
-            key = self._key(chunk, data, with_workers=False)
+        key = self._key(chunk, data, with_workers=False)
         agreement = self._agreement(chunk, key, data) if self.comparator.is_pairwise else None
         self._keep(chunk, Candidate(None, key, data, compute_s))
         return key, agreement

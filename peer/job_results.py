@@ -38,7 +38,7 @@ class JobResults:
     """Candidate results by chunk and key, and the sums of those that count."""
 
     def __init__(self, sink: ResultSink, candidates: Candidates) -> None:
-        self.candidates = candidates
+        self._candidates = candidates
         self._sink = sink
         self._settled: dict[ChunkId, Tallied] = {}
         self.items_done = 0
@@ -47,8 +47,8 @@ class JobResults:
 
     def settle(self, piece: Piece, key: bytes, worker: PeerId, *, checked: bool) -> None:
         """The result with this key counts; not `checked`: on the word of this worker alone."""
-        candidate, data = self.candidates.get(piece.chunk, key)
-        self.candidates.settled(piece.chunk)
+        candidate, data = self._candidates.get(piece.chunk, key)
+        self._candidates.settled(piece.chunk)
         outcomes = decode_outcomes(data, piece.stop - piece.start)
         failed = sum(not outcome.ok for outcome in outcomes)
         self._sink.record([_line(piece.start + n, outcome, worker, checked) for n, outcome in enumerate(outcomes)])
@@ -59,13 +59,13 @@ class JobResults:
         error = f"{failure.kind} on {tried} peer{'s' * (tried != 1)}" + (
             f": {failure.detail}" if failure.detail else ""
         )
-        self.candidates.drop(piece.chunk)
+        self._candidates.drop(piece.chunk)
         self._sink.record([ResultLine(item=item, ok=False, error=error) for item in range(piece.start, piece.stop)])
         self._add(piece, Tallied(0, piece.stop - piece.start, 0.0))
 
     def uphold(self, piece: Piece) -> None:
         """The result that counts was found right; whatever else was kept may be of no more use."""
-        self.candidates.settled(piece.chunk)
+        self._candidates.settled(piece.chunk)
         self._sink.confirm(range(piece.start, piece.stop))
 
     def revoke(self, piece: Piece) -> None:

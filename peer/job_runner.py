@@ -5,7 +5,8 @@ No rule is made here: every event goes through `tell`, every effect through `_ca
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -19,17 +20,17 @@ from peer.job_setup import JobBooks, check_runnable, manifest_of, target_of
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.local_slots import LocalSlots, LocalWork
+from peer.result_checks import ResultChecks, Said
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobState, JobView
 from peer.worker_link import CheckedResult
 from peer.worker_pool import WorkerPool
 from protocol.adaptive import parse_policy
 from protocol.chunk import Failure
-from protocol.comparators import parse_comparator
+from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
 from protocol.job_events import (
-    Agreement,
     AssignChunks,
     AuditDone,
     CancelJob,
@@ -47,6 +48,7 @@ from protocol.job_events import (
     LieCaught,
     Pay,
     Piece,
+    Proof,
     RecallAudit,
     ResultArrived,
     Revoked,
@@ -89,9 +91,13 @@ class JobRunner:
         self._open_ended = open_ended
         self._items = JobItems()
         self._sizes_bytes = self._items.add(request.items)
-        self._results = JobResults(books.results, Candidates(parse_comparator(request.compare), seam.data_folder))
+        comparator = parse_comparator(request.compare)
+        self._candidates = Candidates(comparator, seam.data_folder)
+        self._results = JobResults(books.results, self._candidates)
+        self_checking = comparator.kind is Kind.VERIFY
+        own_slots = max(1, request.local)
         rules = JobRules(
-            policy, can_execute, target, max(1, request.local), request.item_timeout_s, request.worker_wait_s
+            policy, can_execute, target, own_slots, self_checking, request.item_timeout_s, request.worker_wait_s
         )
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
@@ -102,6 +108,7 @@ class JobRunner:
         self._evidence = Evidence(self._pool.manifest)
         work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)
         self._local = LocalSlots(work, request.local)
+        self._checks = ResultChecks(seam.executor, manifest, self._items, self._fail) if self_checking else None
         self._story: deque[str] = deque(maxlen=STORY_LINES_MAX)
         self._started_at = trio.current_time()
         self._ended_at: float | None = None
@@ -114,13 +121,15 @@ class JobRunner:
 
     async def run(self) -> None:
         """From the first call to the last receipt. Cancelling leaves the job unfinished."""
-        with self._results.candidates:
+        with self._candidates:
             await self._run()
 
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.run)
             nursery.start_soon(self._local.run)
+            if self._checks is not None:
+                nursery.start_soon(self._checks.run)
             nursery.start_soon(self._timer.run)
             await trio.lowlevel.checkpoint()
             self._begin()
@@ -147,7 +156,7 @@ class JobRunner:
         except LocalError as error:
             self._fail(error)
         if not self._machine.book.open and not self._machine.book.settled:
-            self._results.candidates.clear()
+            self._candidates.clear()
         if isinstance(event, WorkerReady) and self._state is JobState.CALLING:
             self._state = JobState.RUNNING
         self._timer.rearm()
@@ -229,7 +238,7 @@ class JobRunner:
     def _given_by(self, lie: LieCaught) -> bytes:
         """The digest of a result shows a lie only where results are compared by their bytes."""
         exact = self._request.compare == "exact"
-        return b"" if exact else self._results.candidates.given_by(lie.piece.chunk, lie.peer)
+        return b"" if exact else self._candidates.given_by(lie.piece.chunk, lie.peer)
 
     def _pay(self, pay: Pay) -> None:
         receipt = self._pool.pay(pay)
@@ -261,37 +270,54 @@ class JobRunner:
     def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
         """From a worker."""
         self._evidence.keep(peer, result.piece.chunk, result.batch)
-        try:
-            key = self._results.candidates.add(result.piece.chunk, peer, result.data, result.compute_s)
-        except LocalError as error:
-            self._fail(error)
-        else:
-            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s))
+
+        def judged(proof: Proof | None, why: str) -> None:
+            refused = proof is Proof.WRONG
+            if refused:
+                self.note(f"verify refuses the result of {short(peer)}: {why}")
+            key = self._candidates.add(result.piece.chunk, peer, result.data, result.compute_s, refused=refused)
+            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s, proof=proof))
+
+        self._check(result.piece, result.data, judged)
 
     def _on_local(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
         me = self._seam.host.peer_id
         if isinstance(answer, ExecutionFailure):
             self.tell(FailureArrived(me, piece.chunk, Failure(answer.kind, answer.item, answer.detail)))
-            return
-        if (kept := self._keep_own(piece, answer)) is not None:
-            self.tell(ResultArrived(me, piece.chunk, kept[0], answer.compute_s, kept[1]))
+        else:
+            self._check_own(piece, answer, partial(ResultArrived, me))
 
     def _on_audited(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
         if isinstance(answer, ExecutionFailure):
             self.tell(AuditDone(piece.chunk, None, detail=answer.detail))
-            return
-        if (kept := self._keep_own(piece, answer)) is not None:
-            self.tell(AuditDone(piece.chunk, kept[0], answer.compute_s, agreement=kept[1]))
+        else:
+            self._check_own(piece, answer, AuditDone)
 
-    def _keep_own(self, piece: Piece, answer: Execution) -> tuple[bytes, Agreement | None] | None:
-        """Its key and what agrees with it; None when the job has failed over it."""
+    def _check_own(self, piece: Piece, answer: Execution, make: Callable[..., Event]) -> None:
         if answer.log:
             self.on_log(self._seam.host.peer_id, piece.chunk, answer.log)
-        try:
-            return self._results.candidates.add_own(piece.chunk, answer.data, answer.compute_s)
-        except LocalError as error:
-            self._fail(error)
-            return None
+
+        def judged(proof: Proof | None, why: str) -> None:
+            if proof is Proof.WRONG:
+                self.note(f"verify refuses a result of this machine: {why}")
+            key, agreement = self._candidates.add_own(piece.chunk, answer.data, answer.compute_s)
+            self.tell(make(piece.chunk, key, answer.compute_s, agreement=agreement, proof=proof))
+
+        self._check(piece, answer.data, judged)
+
+    def _check(self, piece: Piece, data: bytes, judged: Said) -> None:
+        """At once where the job has no check of its own. A local error ends the job."""
+
+        def guarded(proof: Proof | None, why: str) -> None:
+            try:
+                judged(proof, why)
+            except LocalError as error:
+                self._fail(error)
+
+        if self._checks is None:
+            guarded(None, "")
+        else:
+            self._checks.add(piece, data, guarded)
 
     def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
         """Output of a chunk, wherever it ran."""
@@ -324,6 +350,7 @@ class JobRunner:
             runtime=self._request.runtime,
             verify=self._request.verify,
             compare=self._request.compare,
+            comparison=(self._checks or self._candidates).in_words(),
             max_error=self._request.max_error,
             assume_liars=self._request.assume_liars,
             message=self._message or self._waiting_for(),

@@ -7,6 +7,7 @@ from peer.job_results import ResultSink
 from peer.seam import Executor
 from peer.views import JobRequest
 from protocol.bodies import Manifest, Receipt
+from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
 from protocol.ids import JobId, PeerId
@@ -37,6 +38,10 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Ex
     """Whether this machine can execute the job's chunks itself; raises `LocalError` when it must and cannot."""
     if any(offer.name == request.runtime for offer in executor.offers()):
         return True
+    if parse_comparator(request.compare).kind is Kind.VERIFY:
+        raise LocalError(
+            f"--compare verify needs {request.runtime} in a sandbox on this machine: use another --compare"
+        )
     if request.local:
         raise LocalError(f"this machine cannot run {request.runtime} itself: use --local off")
     if isinstance(policy, Audit):

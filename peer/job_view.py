@@ -79,7 +79,6 @@ def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView
     total_s = sum(tally.compute_s for tally in tallies) + court.audit_compute_s
     return msgspec.structs.replace(
         view,
-        comparison=results.candidates.in_words(),
         items_done=results.items_done,
         items_failed=results.items_failed,
         chunks=machine.book.counts(),

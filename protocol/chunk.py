@@ -106,6 +106,8 @@ class Vote:
     """The secret draw fell on this result, made after the commitment arrived."""
     newcomer: bool = False
     """Its worker had not paid its dues by then."""
+    refused: bool = False
+    """The job's own check says that it is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from protocol.job_events import (
     Effect,
     How,
     LieCaught,
+    Proof,
     RecallAudit,
     Revoked,
     RunAudit,
@@ -42,6 +43,10 @@ NOT_DETERMINISTIC = (
     "the function gave different results for the same items on this machine, so no result can be checked: "
     "make it deterministic (seed its random numbers from the item), say how far results may differ (--compare) or use "
     "--verify none"
+)
+CHECK_REFUSES_OWN = (
+    "the job's own verify(item, result) refuses a result that this machine computed itself: correct it, or use "
+    "another --compare"
 )
 
 
@@ -76,9 +81,23 @@ class Court:
         self.revoked = 0
         self.verdict_on_job: str | None = None
 
+    def prove(self, chunk: Chunk, key: bytes, now: float) -> None:
+        """The job's own check says that this result is right, so what it refused before was a lie."""
+        if chunk.audit_pending:
+            self._drop_audit(chunk)
+        refused = {vote.worker: vote.key for vote in chunk.votes.values() if vote.refused}
+        self._credit(chunk, key)
+        self._settle(chunk, key, How.AUDITED, now)
+        self._book.touch(chunk)
+        for peer in sorted(refused):
+            self.catch(peer, chunk, refused[peer], now)
+
     def judge(self, chunk: Chunk, now: float) -> None:
         """Decide on the votes at hand."""
         own = [vote for vote in chunk.votes.values() if vote.trusted]
+        if any(vote.refused for vote in own):
+            self.verdict_on_job = CHECK_REFUSES_OWN
+            return
         if own and not chunk.audit_keys:
             self._confront(chunk, own[0].key, now)
         elif not chunk.audit_pending:
@@ -86,6 +105,11 @@ class Court:
         self._book.touch(chunk)
 
     def _apply(self, chunk: Chunk, now: float) -> None:
+        if any(vote.refused for vote in chunk.votes.values()):
+            # The check may be at fault and not the worker: a result of our own will show.
+            self.mismatches += 1
+            self.ask_for_audit(chunk, now)
+            return
         match self.policy.judge(tuple(chunk.votes.values())):
             case AcceptVoted(key):
                 self.votes += 1
@@ -148,6 +172,10 @@ class Court:
         self._room.spend(event.compute_s)
         if chunk.state in SETTLED:
             self._review(chunk, event.key, now)
+        elif event.proof is Proof.WRONG:
+            self.verdict_on_job = CHECK_REFUSES_OWN
+        elif event.proof is Proof.RIGHT and event.key is not None:
+            self.prove(chunk, event.key, now)
         elif event.key is None:
             self._settle_by_majority(chunk, now)
         else:
@@ -296,8 +324,13 @@ class Court:
         """Where nobody disputes any more what is left of the votes: one liar's hundred lies need one execution."""
         if not chunk.audit_pending or chunk.audit_keys:
             return
+        if any(vote.refused for vote in chunk.votes.values()):
+            return
         if chunk.votes and isinstance(self.policy.judge(tuple(chunk.votes.values())), NeedCheck | NeedAudit | Disputed):
             return
+        self._drop_audit(chunk)
+
+    def _drop_audit(self, chunk: Chunk) -> None:
         chunk.audit_pending = False
         self.audits_pending -= 1
         self._emit(RecallAudit(chunk.id))

@@ -68,6 +68,13 @@ class Agreement:
     """The keys whose first result does: what counts under one of them stands."""
 
 
+class Proof(StrEnum):
+    """What the job's own check says of a result (comparator `verify`)."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
 @dataclass(frozen=True, slots=True)
 class ResultArrived:
     """A committed result; the commitment and the encoding were checked before."""
@@ -78,6 +85,8 @@ class ResultArrived:
     compute_s: float
     agreement: Agreement | None = None
     """Of our own executions alone."""
+    proof: Proof | None = None
+    """None where there is no such check, or an item has failed and has no result to check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class AuditDone:
     compute_s: float = 0.0
     detail: str = ""
     agreement: Agreement | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from protocol.job_events import (
     ItemsAdded,
     ItemsClosed,
     JobEnded,
+    Proof,
     ResultArrived,
     Tick,
     WorkerCondemned,
@@ -56,6 +57,8 @@ class JobRules:
     target: Target = DEFAULT_TARGET
     """What of the submitter's own machine audits may use, besides what the policy makes of it."""
     own_slots: int = 1
+    self_checking: bool = False
+    """Whether each result comes with what the job's own check says of it: then one is enough."""
     item_timeout_s: float = 600.0
     worker_wait_s: float = 20.0
 
@@ -74,7 +77,8 @@ class JobMachine:
         """How what was accepted last had been checked."""
         self._effects: list[Effect] = []
         self._stuck_since: float | None = None
-        self.dispatch = Dispatch(self.book, self.workers, self.estimate, rules.policy.replicas, self._effects.append)
+        replicas = 1 if rules.self_checking else rules.policy.replicas
+        self.dispatch = Dispatch(self.book, self.workers, self.estimate, replicas, self._effects.append)
         self._random = random
         self.room = AuditRoom(rules.target, rules.own_slots, self.estimate, random)
         self.court = Court(
@@ -188,20 +192,25 @@ class JobMachine:
         if event.agreement is not None:
             chunk.align(event.key, event.agreement.peers, event.agreement.keys)
         if event.peer not in chunk.live:
-            self.court.late_result(chunk, event.peer, event.key, now)
+            if not self.rules.self_checking or event.proof is Proof.WRONG:
+                self.court.late_result(chunk, event.peer, event.key, now)
             return
         self._count(chunk, event)
         self.dispatch.returned(chunk, event.peer)
         chunk.votes[event.peer] = self._vote(event, local=worker.offer.local)
         chunk.fire(Trigger.COMMIT, now)
-        self.court.judge(chunk, now)
+        if event.proof is Proof.RIGHT:
+            self.court.prove(chunk, event.key, now)
+        else:
+            self.court.judge(chunk, now)
 
     def _vote(self, event: ResultArrived, local: bool) -> Vote:
         """The draw comes after the commitment and is told to nobody (commit before challenge)."""
         policy, record = self.court.policy, self.workers.tallies[event.peer].record
         drawn = self._random.random() < policy.probability(record)
         newcomer = policy.is_newcomer(record)
-        return Vote(event.peer, event.key, event.compute_s, trusted=local, audit_drawn=drawn, newcomer=newcomer)
+        refused = event.proof is Proof.WRONG
+        return Vote(event.peer, event.key, event.compute_s, local, drawn, newcomer, refused)
 
     def _count(self, chunk: Chunk, event: ResultArrived) -> None:
         tally = self.workers.tallies[event.peer]

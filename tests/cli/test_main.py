@@ -43,6 +43,16 @@ def submit(tmp_path: Path, monkeypatch, capsys):
             {},
             r"--compare: comparator 'roughly' is not known: use exact, canonical, tolerance",
         ),
+        (
+            ["--compare", "verify"],
+            {},
+            "job.py has no function `verify` at its top level, which --compare verify needs; add `def verify",
+        ),
+        (
+            ["--compare", "verify"],
+            {"code": GOOD + "def verify(item):\n    return True\n"},
+            "job.py:3: `verify` must take item and result",
+        ),
         (["--compare", "tolerance:2"], {}, r"--compare: comparator 'tolerance:2' is not known"),
         ([], {"code": "def run(item):\nreturn\n"}, "job.py:2: "),
         ([], {"items": ""}, "in.jsonl is empty"),

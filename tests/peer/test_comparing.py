@@ -1,13 +1,17 @@
 """Whole jobs whose results are compared by more than their bytes."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
 import trio.testing
 from village import FunctionExecutor, Village, request, village
 
+from peer.result_checks import CHECK_ENTRY
 from peer.views import JobState
+from protocol.bodies import Manifest
 from protocol.errors import LocalError
 
 
@@ -98,3 +102,102 @@ async def test_a_comparator_that_is_not_known_starts_nothing(autojump_clock: tri
         coordinator = await v.coordinator(FunctionExecutor(noisy(0)))
         with pytest.raises(LocalError, match="tolerance:RTOL,ATOL"):
             coordinator.submit(request(range(3), compare="roughly"))
+
+
+# The job's own check.
+
+
+@dataclass
+class Checking(FunctionExecutor):
+    """The coordinator's machine: runs `check` where the job's own check is asked for."""
+
+    check: Callable[[object, object], object] = lambda item, result: True
+    checks: list[object] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def open_runner(self, manifest: Manifest) -> AsyncIterator[FunctionExecutor]:
+        yield FunctionExecutor(self._check_pair, 0.001) if manifest.entry == CHECK_ENTRY else self
+
+    def _check_pair(self, pair: object) -> object:
+        assert isinstance(pair, list)
+        self.checks.append(pair[0])
+        return bool(self.check(*pair))
+
+
+def any_root(seed: int, lies_from: float = float("inf")) -> Callable[[object], object]:
+    """One of the two square roots: a search with more than one right answer."""
+    random = Random(seed)
+
+    def run(item: object) -> object:
+        assert isinstance(item, int)
+        return random.choice((-1, 1)) * (item + (item >= lies_from))
+
+    return run
+
+
+def is_root(item: object, result: object) -> object:
+    assert isinstance(item, int)
+    if not isinstance(result, int):
+        raise ValueError("no whole number")
+    return result * result == item * item
+
+
+@pytest.mark.parametrize("verify", ["adaptive", "quorum:2", "none"])
+async def test_the_jobs_own_check_catches_a_lie_at_once_and_believes_the_rest(
+    verify: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with village() as v:
+        await workers(v, a=any_root(1), b=any_root(2), c=any_root(3, lies_from=0))
+        here = Checking(any_root(4), check=is_root)
+        coordinator = await v.coordinator(here)
+        asked = request(range(1, 101), verify=verify, compare="verify", local=0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and view.liars == [v.peer("c")], view.message
+        assert all(is_root(line.item + 1, line.result) for line in lines) and len(lines) == 100
+        liar = next(worker for worker in view.workers if worker.peer == v.peer("c"))
+        assert liar.chunks_done == 1 and liar.credits == 0.0 and view.votes == 0
+        assert view.overhead < 1.5 and view.error_bound == 0.0
+        assert set(here.checks) == set(range(1, 101))
+        assert any("verify refuses the result" in line for line in view.events)
+        assert "passed the job's own check" in view.comparison
+
+
+@pytest.mark.parametrize("hostile", ["text", 1.5, [], {"a": None}, float("nan")])
+async def test_a_result_that_the_check_cannot_bear_is_a_lie(
+    hostile: object, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with village() as v:
+        await workers(v, a=any_root(1), c=lambda item: hostile)
+        coordinator = await v.coordinator(Checking(any_root(4), check=is_root))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(40), compare="verify", local=0)))
+        assert view.state is JobState.DONE and view.liars == [v.peer("c")]
+        assert all(is_root(line.item, line.result) for line in lines)
+
+
+@pytest.mark.parametrize("local", [0, 1])
+async def test_a_check_that_refuses_our_own_results_convicts_nobody(
+    local: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with village() as v:
+        await workers(v, a=any_root(1), b=any_root(2))
+        coordinator = await v.coordinator(Checking(any_root(4), check=lambda item, result: False))
+        view, _ = await v.finish(coordinator, coordinator.submit(request(range(40), compare="verify", local=local)))
+        assert view.state is JobState.FAILED and not view.liars and not coordinator.trust.banned()
+        assert "verify(item, result) refuses a result that this machine computed itself" in view.message
+
+
+async def test_failed_items_are_compared_as_ever_and_failing_alone_is_no_lie(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def picky(item: object) -> object:
+        if item == 7:
+            raise ValueError("not seven")
+        return item
+
+    async with village() as v:
+        await workers(v, a=picky, b=picky, c=picky)
+        coordinator = await v.coordinator(Checking(picky, check=is_root))
+        asked = request(range(20), compare="verify", verify="quorum:2", local=0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert (view.state, view.items_done, view.items_failed) == (JobState.DONE, 19, 1)
+        assert lines[7].error == "ValueError: not seven" and not view.liars and view.votes >= 1

@@ -52,7 +52,7 @@ class FunctionExecutor:
         for place, item in enumerate(items):
             self.runs.append(item)
             await trio.sleep(float("inf") if self.hang else self.item_s)
-            if item in self.failing:
+            if self.failing and item in self.failing:
                 failure = self.failing[item]
                 return ExecutionFailure(failure.kind, place, failure.detail)
             outcomes.append(self._outcome(item))
