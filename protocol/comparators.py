@@ -111,7 +111,7 @@ class Comparator:
     def difference_in_words(self, difference: float) -> str:
         """A difference as people see it."""
         if difference == 0:
-            return "no difference"
+            return "none above the absolute tolerance" if self.atol else "none"
         if self.kind is Kind.IMAGE:
             return f"PSNR {-10 * math.log10(difference):.1f} dB"
         return f"{difference:.2g} relative"
