@@ -54,7 +54,7 @@ Compare = Annotated[
     str,
     typer.Option(
         metavar="HOW",
-        help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL or image:DB; "
+        help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, tolerance:auto, image:DB; "
         "verify: the job file's verify(item, result) checks each instead.",
     ),
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from protocol.comparators import Comparator
+from protocol.comparators import CALIBRATION_PAIRS, Comparator
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, PeerId, digest
 from protocol.job_events import Agreement
@@ -48,6 +48,7 @@ class Candidates:
         """Pairs of results of different executions that agreed, where they are held against one another."""
         self.difference = 0.0
         """The largest among them."""
+        self._calibrated = ""
         self._chunks: dict[ChunkId, list[Candidate]] = {}
         self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES_IN_MEMORY_MAX, dir=str(folder) if folder else None)  # noqa: SIM115 - `close`
         self._spooled_bytes = 0
@@ -115,7 +116,7 @@ class Candidates:
         if not self.pairs:
             return ""
         largest = self.comparator.difference_in_words(self.difference)
-        return f"largest difference in {self.pairs:,} pairs that agree: {largest}"
+        return f"{self._calibrated}largest difference in {self.pairs:,} pairs that agree: {largest}"
 
     # Comparing.
 
@@ -145,6 +146,9 @@ class Candidates:
             return False
         self.pairs += 1
         self.difference = max(self.difference, difference)
+        if self.comparator.calibrates and self.pairs >= CALIBRATION_PAIRS:
+            self.comparator = self.comparator.calibrated(self.difference)
+            self._calibrated = f"calibrated from {self.pairs} pairs: rtol {self.comparator.limit:.2g}; "
         return True
 
     # Keeping.

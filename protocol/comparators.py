@@ -7,6 +7,8 @@
 without dimensions, arrays of one shape and equal numbers of other types, floats of other widths do not differ |
 | `tolerance:RTOL,ATOL` | numbers x and y, wherever they are, satisfy abs(x - y) <= ATOL + RTOL * max(abs(x), abs(y)): \
 `numpy.isclose` with the larger one as the reference, so that the order does not matter; all else is canonical |
+| `tolerance:auto,ATOL` | the same with RTOL 1e-6 at first; once 16 pairs of results of other executions agree, RTOL is \
+a hundred times the largest difference among them, from 1e-12 to 1e-6. Others who judge a dispute know 1e-6 alone |
 | `image:DB` | arrays have one type and shape and a PSNR of DB or more; all else is canonical |
 | `verify` | the job's own `verify(item, result)` says so of each, see `peer/result_checks.py` |
 
@@ -17,7 +19,7 @@ agrees with one that raised the same type of error, whatever its message.
 import math
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import cast
 
@@ -36,10 +38,14 @@ PARTS_COMPARED_MAX = 250_000
 Results with more are compared as by `exact`: hostile ones must not keep the coordinator busy.
 """
 TAG_LIST = 41
+CALIBRATION_PAIRS = 16
+AUTO_MARGIN = 100.0
+AUTO_RTOL_MIN, AUTO_RTOL_MAX = 1e-12, 1e-6
+"""Until it is calibrated, `tolerance:auto` is as lax as it may ever be: a liar cannot stretch it beyond that."""
 ATOL_MAX = 1e300
 PSNR_DB_MIN, PSNR_DB_MAX = 1.0, 200.0
 _WAYS = (
-    "exact, canonical, tolerance:RTOL,ATOL (RTOL from 0 to below 1, for example tolerance:1e-6,1e-9), "
+    "exact, canonical, tolerance:RTOL,ATOL (RTOL auto or from 0 to below 1, for example tolerance:1e-6,1e-9), "
     f"image:DB (PSNR from {PSNR_DB_MIN:g} to below {PSNR_DB_MAX:g}, for example image:40) or verify"
 )
 
@@ -69,6 +75,13 @@ class Comparator:
     limit: float = 0.0
     """The largest `difference` that does not count."""
     atol: float = 0.0
+    calibrates: bool = False
+    """`tolerance:auto`: the limit is to be replaced once it was seen how far honest results are apart."""
+
+    def calibrated(self, largest: float) -> "Comparator":
+        """For results of which so many as `CALIBRATION_PAIRS` pairs were at most this far apart."""
+        limit = min(AUTO_RTOL_MAX, max(AUTO_RTOL_MIN, AUTO_MARGIN * largest))
+        return replace(self, limit=limit, calibrates=False)
 
     @property
     def is_pairwise(self) -> bool:
@@ -183,6 +196,8 @@ def _of_kind(kind: Kind, value: str) -> Comparator:
     """Raises ValueError for a value that cannot be meant."""
     if kind is Kind.TOLERANCE:
         rtol, _, atol = value.partition(",")
+        if rtol == "auto":
+            return Comparator(kind, AUTO_RTOL_MAX, _in_range(float(atol or 0.0), 0.0, ATOL_MAX), calibrates=True)
         return Comparator(kind, _in_range(float(rtol), 0.0, 1.0), _in_range(float(atol or 0.0), 0.0, ATOL_MAX))
     if kind is Kind.IMAGE:
         return Comparator(kind, 10 ** (-_in_range(float(value), PSNR_DB_MIN, PSNR_DB_MAX) / 10))

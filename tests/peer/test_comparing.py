@@ -87,6 +87,19 @@ async def test_audits_of_results_that_count_confirm_and_convict(autojump_clock: 
         assert confirmed.audits > 0
 
 
+async def test_a_tolerance_is_calibrated_on_the_first_pairs(autojump_clock: trio.testing.MockClock) -> None:
+    """The lie is within the tolerance at the start, and beyond the one that honest results call for."""
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(noisy(1e-12, 1), item_s=1.0))
+        await v.worker("b", FunctionExecutor(noisy(1e-12, 2), item_s=1.0))
+        await v.worker("c", FunctionExecutor(noisy(1e-12, 3, lies_from=60, lie=1 + 1e-7), item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(noisy(1e-12, 4)))
+        asked = request(range(100), verify="quorum:2", compare="tolerance:auto", local=0)
+        view, _ = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and view.liars == [v.peer("c")], view.comparison
+        assert "calibrated from 16 pairs: rtol" in view.comparison
+
+
 async def test_canonical_takes_one_for_one_point_nought(autojump_clock: trio.testing.MockClock) -> None:
     async with village() as v:
         await workers(v, a=lambda item: item, b=lambda item: float(str(item)))

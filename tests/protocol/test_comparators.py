@@ -259,6 +259,13 @@ def test_forms_that_are_understood() -> None:
     assert parse_comparator("tolerance:1e-6,1e-9") == LOOSE
     assert parse_comparator("image:20").limit == pytest.approx(0.01)
     assert not parse_comparator("verify").is_pairwise
+    assert parse_comparator("tolerance:auto,1e-9") == Comparator(ZERO.kind, 1e-6, 1e-9, calibrates=True)
+
+
+@pytest.mark.parametrize(("largest", "limit"), [(0.0, 1e-12), (3e-13, 3e-11), (1e-7, 1e-6)])
+def test_a_calibrated_tolerance_stays_within_its_bounds(largest: float, limit: float) -> None:
+    calibrated = parse_comparator("tolerance:auto").calibrated(largest)
+    assert calibrated.limit == pytest.approx(limit) and not calibrated.calibrates
 
 
 @pytest.mark.parametrize(
