@@ -59,6 +59,10 @@ Compare = Annotated[
     ),
 ]
 
+SamePlatform = Annotated[
+    bool, typer.Option("--same-platform", help="Compare results of a chunk among workers of one kind alone.")
+]
+
 
 @app.command()
 def start(
@@ -116,6 +120,7 @@ def submit(
         str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
     ] = f"{AUDIT_SHARE:.0%}",
     compare: Compare = "exact",
+    same_platform: SamePlatform = False,
     local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
     price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
     item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
@@ -152,6 +157,7 @@ def submit(
         assume_liars=assume_liars,
         audit_share=audit_share,
         compare=compare,
+        same_platform=same_platform,
         local=local,
         price_max=price_max,
         item_timeout_s=item_timeout,

@@ -95,9 +95,15 @@ class JobRunner:
         self._candidates = Candidates(comparator, seam.data_folder)
         self._results = JobResults(books.results, self._candidates)
         self_checking = comparator.kind is Kind.VERIFY
-        own_slots = max(1, request.local)
         rules = JobRules(
-            policy, can_execute, target, own_slots, self_checking, request.item_timeout_s, request.worker_wait_s
+            policy,
+            can_execute,
+            target,
+            own_slots=max(1, request.local),
+            self_checking=self_checking,
+            same_platform=request.same_platform,
+            item_timeout_s=request.item_timeout_s,
+            worker_wait_s=request.worker_wait_s,
         )
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))

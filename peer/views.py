@@ -40,6 +40,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`adaptive`, `none`, `quorum:N` or `audit:RATE`."""
     compare: str = "exact"
     """When results count as the same; see `protocol/comparators.py`."""
+    same_platform: bool = False
+    """Whether replicas of a chunk go to workers alone that announce the same environment."""
     max_error: float = MAX_ERROR
     """For `adaptive`; see `protocol/planner.py:Target` for this and the next three."""
     max_overhead: float = MAX_OVERHEAD

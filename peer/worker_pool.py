@@ -198,6 +198,7 @@ class WorkerPool:
                 speed=speed,
                 party=link.party,
                 clean=self._terms.clean_of(link.peer),
+                platform=ready.environment if self._terms.request.same_platform else None,
             )
         )
 

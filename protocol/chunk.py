@@ -5,7 +5,7 @@ by one worker. The state sums its replicas up; the decision what to do next is `
 """
 
 from collections import deque
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -134,11 +134,15 @@ class Chunk:
     """Peers that kept the chunk beyond its time limit, alive but without an answer."""
     parties: dict[PeerId, str] = field(default_factory=dict)
     """The party of each peer that was given the chunk, where one could be told."""
+    platforms: dict[PeerId, bytes] = field(default_factory=dict)
+    """The same, of their platforms."""
     wanted: int = 1
     """How many more results the verification asks for."""
     counted: bool = False
     """Whether it has counted as clean for those who were right: once, however often it is settled."""
     audit_pending: bool = False
+    audit_failed: bool = False
+    """Whether our own execution has not come to its end."""
     audit_keys: list[bytes] = field(default_factory=list)
     accepted_key: bytes | None = None
     _story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY_LENGTH_MAX))
@@ -169,11 +173,19 @@ class Chunk:
         """Replicas to hand out yet."""
         return 0 if self.state in SETTLED or self.state in FINAL else max(0, self.wanted - len(self.live))
 
-    def may_go_to(self, peer: PeerId, party: str | None) -> bool:
-        """Never twice to one peer, even if it gave no answer, nor to two peers that look like one party."""
+    def may_go_to(self, peer: PeerId, party: str | None, platform: bytes | None = None) -> bool:
+        """Never twice to one peer, even if it gave no answer, nor to two peers that look like one party.
+
+        Where a platform is given, only to those who have the same as those who were first.
+        """
         if any(peer in those for those in (self.live, self.votes, self.failures, self.lapsed)):
             return False
+        if platform is not None and any(platform != other for other in self._platforms_at_work()):
+            return False
         return party is None or party not in self.parties.values()
+
+    def _platforms_at_work(self) -> Iterator[bytes]:
+        return (self.platforms[peer] for peer in (*self.live, *self.votes) if peer in self.platforms)
 
     def forget_party(self, peer: PeerId) -> None:
         """The peer's replica is gone; its party may be asked again."""

@@ -7,8 +7,8 @@
 without dimensions, arrays of one shape and equal numbers of other types, floats of other widths do not differ |
 | `tolerance:RTOL,ATOL` | numbers x and y, wherever they are, satisfy abs(x - y) <= ATOL + RTOL * max(abs(x), abs(y)): \
 `numpy.isclose` with the larger one as the reference, so that the order does not matter; all else is canonical |
-| `tolerance:auto,ATOL` | the same with RTOL 1e-6 at first; once 16 pairs of results of other executions agree, RTOL is \
-a hundred times the largest difference among them, from 1e-12 to 1e-6. Others who judge a dispute know 1e-6 alone |
+| `tolerance:auto,ATOL` | the same with RTOL 1e-6 at first; once 16 pairs of results agree, RTOL is a hundred \
+times the largest difference among them, from 1e-12 to 1e-6. Others who judge a dispute know 1e-6 alone |
 | `image:DB` | arrays have one type and shape and a PSNR of DB or more; all else is canonical |
 | `verify` | the job's own `verify(item, result)` says so of each, see `peer/result_checks.py` |
 

@@ -5,7 +5,7 @@ executions by the coordinator, or one that an independent peer agrees with. A fu
 something else each time ends the job with a message instead of convicting honest peers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from protocol.audit_room import AuditRoom
 from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger
@@ -150,10 +150,14 @@ class Court:
         if not (self._can_audit and self.policy.audits_in_background):
             return False
         stuck = [chunk for chunk in self._book.open.values() if chunk.votes and not chunk.audit_pending]
-        for chunk in stuck:
+        self.audit_all(stuck, now)
+        return bool(stuck)
+
+    def audit_all(self, chunks: Sequence[Chunk], now: float) -> None:
+        """Have these executed here."""
+        for chunk in chunks:
             self.ask_for_audit(chunk, now)
             self._book.touch(chunk)
-        return bool(stuck)
 
     def background_at(self) -> float:
         """When there is room for the next audit of a result that counts; infinity where there will be none."""
@@ -170,6 +174,7 @@ class Court:
         self.audited_items += chunk.count
         self.audit_compute_s += event.compute_s
         self._room.spend(event.compute_s)
+        chunk.audit_failed = event.key is None
         if chunk.state in SETTLED:
             self._review(chunk, event.key, now)
         elif event.proof is Proof.WRONG:

@@ -32,6 +32,8 @@ class WorkerReady:
     local: bool = False
     clean: float = 0.0
     """Clean results that it has from earlier jobs."""
+    platform: bytes | None = None
+    """What its results may depend on, where replicas of a chunk must go to workers that have it in common."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class JobRules:
     own_slots: int = 1
     self_checking: bool = False
     """Whether each result comes with what the job's own check says of it: then one is enough."""
+    same_platform: bool = False
+    """Whether replicas of a chunk go to workers of one platform alone; where none is left, an audit decides."""
     item_timeout_s: float = 600.0
     worker_wait_s: float = 20.0
 
@@ -246,7 +248,7 @@ class JobMachine:
 
     def _after_failure(self, chunk: Chunk, failure: Failure, local: bool, now: float) -> None:
         exhausted = len(chunk.failures) >= FAILURES_PER_CHUNK_MAX or local
-        if exhausted or not (chunk.live or self._somebody_left_for(chunk)):
+        if exhausted or not (chunk.live or self.dispatch.somebody_left_for(chunk)):
             self._give_up(chunk, failure, now)
         elif not chunk.live and not chunk.votes and chunk.state is not ChunkState.PENDING:
             chunk.fire(Trigger.EMPTY, now)
@@ -258,9 +260,6 @@ class JobMachine:
         chunk.fire(Trigger.GIVE_UP, now)
         self.book.touch(chunk)
         self._effects.append(GaveUp(self.dispatch.piece(chunk), failure, len(chunk.failures)))
-
-    def _somebody_left_for(self, chunk: Chunk) -> bool:
-        return any(chunk.may_go_to(one.peer, one.offer.party) for one in self.workers.active.values())
 
     def _on_audit(self, event: AuditDone, now: float) -> None:
         chunk = self.book.get(event.chunk)
@@ -283,6 +282,8 @@ class JobMachine:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
         self.dispatch.hand_out(now)
+        if self.rules.same_platform and self.rules.can_audit:
+            self.court.audit_all(self.dispatch.without_takers(), now)
         self._finish_if_quiet()
         if self.ended is None:
             self.court.audit_in_background(now)

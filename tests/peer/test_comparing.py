@@ -10,9 +10,11 @@ import trio.testing
 from village import FunctionExecutor, Village, request, village
 
 from peer.result_checks import CHECK_ENTRY
+from peer.seam import ExecutionFailure
 from peer.views import JobState
 from protocol.bodies import Manifest
 from protocol.errors import LocalError
+from protocol.messages.job import FailureKind
 
 
 def noisy(
@@ -115,6 +117,71 @@ async def test_a_comparator_that_is_not_known_starts_nothing(autojump_clock: tri
         coordinator = await v.coordinator(FunctionExecutor(noisy(0)))
         with pytest.raises(LocalError, match="tolerance:RTOL,ATOL"):
             coordinator.submit(request(range(3), compare="roughly"))
+
+
+# Workers of one kind.
+
+
+@dataclass
+class OfKind(FunctionExecutor):
+    """A machine of one kind."""
+
+    kind: bytes = bytes(32)
+
+    def environment(self, runtime: str) -> bytes:
+        return self.kind
+
+
+def of_kind(number: int, *, item_s: float = 0.05) -> OfKind:
+    """Its floats end in bits of their own."""
+    return OfKind(lambda item: float(str(item)) + number * 1e-9, item_s, kind=bytes([number]) * 32)
+
+
+@pytest.mark.parametrize("verify", ["quorum:2", "adaptive"])
+async def test_replicas_go_to_workers_of_one_kind(verify: str, autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        for name, number in {"a": 1, "b": 1, "c": 2, "d": 2}.items():
+            await v.worker(name, of_kind(number))
+        coordinator = await v.coordinator(of_kind(3))
+        asked = request(range(80), verify=verify, same_platform=True, local=0, audit_share=0.0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and len(lines) == 80, view.message
+        assert not view.liars and view.mismatches == view.audits == 0 and view.votes > 0
+        assert {line.result - line.item > 1.5e-9 for line in lines} == {False, True}  # type: ignore[operator]
+
+
+async def test_without_it_the_same_workers_contradict_one_another(autojump_clock: trio.testing.MockClock) -> None:
+    """The control."""
+    async with village() as v:
+        for name, number in {"a": 1, "b": 2}.items():
+            await v.worker(name, of_kind(number))
+        coordinator = await v.coordinator(of_kind(1))
+        view, _ = await v.finish(coordinator, coordinator.submit(request(range(20), verify="quorum:2", local=0)))
+        assert view.liars == [v.peer("b")]
+
+
+async def test_the_only_one_of_its_kind_is_checked_here(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        for name, number in {"a": 1, "b": 2}.items():
+            await v.worker(name, of_kind(number))
+        coordinator = await v.coordinator(of_kind(3))
+        asked = request(range(40), verify="quorum:2", same_platform=True, local=0, compare="tolerance:0,1e-6")
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and len(lines) == 40, view.message
+        assert not view.liars and view.votes == 0 and view.audits == sum(view.chunks.values())
+        assert view.elapsed_s < 15.0
+
+
+async def test_where_that_cannot_be_the_job_ends(autojump_clock: trio.testing.MockClock) -> None:
+    stuck = ExecutionFailure(FailureKind.CRASHED, 0, "boom")
+    async with village() as v:
+        await v.worker("a", of_kind(1))
+        here = of_kind(3)
+        here.failing = dict.fromkeys(range(20), stuck)
+        coordinator = await v.coordinator(here)
+        asked = request(range(20), verify="quorum:2", same_platform=True, local=0)
+        view, _ = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.FAILED and "independent peers" in view.message
 
 
 # The job's own check.
