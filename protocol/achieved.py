@@ -28,4 +28,5 @@ def checked_so_far(
 def _singles(count: int, tally: Tally, votes: int, target: Target) -> Singles:
     checks = tally.audits + tally.agreed * vote_worth(target.assume_liars)
     lawful = votes > 1 and check_due(target, tally.clean_before) <= vote_share_max(target, votes)
+    lawful = lawful and not tally.introduced  # It was checked half as often.
     return Singles(count, checks, lawful)

@@ -32,6 +32,8 @@ class WorkerReady:
     local: bool = False
     clean: float = 0.0
     """Clean results that it has from earlier jobs."""
+    introduced: bool = False
+    """Whether somebody whom this coordinator knows has paid it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from protocol.bodies import Manifest
 from protocol.capability import Capability, RuntimeOffer
 from protocol.ids import JobId, PeerId
 from protocol.signing import Identity
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 from simulations.memory_host import MemoryHost, MemoryNetwork, open_memory_network
 
@@ -104,9 +105,11 @@ class Village:
     def peer(self, name: str) -> PeerId:
         return self.hosts[name].peer_id
 
-    async def worker(self, name: str, executor: FunctionExecutor, **policy: object) -> Worker:
+    async def worker(
+        self, name: str, executor: FunctionExecutor, memory: WorkerMemory = NO_MEMORY, **policy: object
+    ) -> Worker:
         seam = self.seam(name, executor)
-        worker = Worker(seam, WorkerPolicy(**policy))  # type: ignore[arg-type]
+        worker = Worker(seam, WorkerPolicy(**policy), memory=memory)  # type: ignore[arg-type]
         self.workers[name] = worker
         await self._nursery.start(worker.run)
         self.records.append(
