@@ -105,6 +105,8 @@ class Vote:
     """The secret draw fell on this result, made after the commitment arrived."""
     newcomer: bool = False
     """Its worker had not paid its dues by then."""
+    checks: float = 0.0
+    """How many checks its worker had passed in this job by then."""
 
 
 @dataclass(frozen=True, slots=True)

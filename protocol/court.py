@@ -5,7 +5,7 @@ executions by the coordinator, or one that an independent peer agrees with. A fu
 something else each time ends the job with a message instead of convicting honest peers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from protocol.audit_room import AuditRoom
 from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger
@@ -106,7 +106,7 @@ class Court:
     def ask_for_audit(self, chunk: Chunk, now: float) -> None:
         """Have the coordinator execute the chunk; where it cannot, more votes decide."""
         if not self._can_audit:
-            self._settle_by_majority(chunk, now)
+            self._settle_by_votes(chunk, self.policy.decide(tuple(chunk.votes.values())), now)
             return
         chunk.wanted = 0
         chunk.audit_pending = True
@@ -120,15 +120,28 @@ class Court:
             return
         self.ask_for_audit(chunk, now)
 
-    def audit_stuck(self, now: float) -> bool:
-        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such."""
-        if not (self._can_audit and self.policy.audits_in_background):
+    def settle_stuck(self, now: float) -> bool:
+        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such.
+
+        A coordinator that cannot execute takes the majority that there is.
+        """
+        if not self.policy.audits_in_background:
             return False
         stuck = [chunk for chunk in self._book.open.values() if chunk.votes and not chunk.audit_pending]
+        if not self._can_audit:
+            return self._settle_by_plain_majority(stuck, now)
         for chunk in stuck:
             self.ask_for_audit(chunk, now)
             self._book.touch(chunk)
         return bool(stuck)
+
+    def _settle_by_plain_majority(self, stuck: Sequence[Chunk], now: float) -> bool:
+        found = [(chunk, majority(tuple(chunk.votes.values()), self.policy.votes_wanted)) for chunk in stuck]
+        decided = [(chunk, key) for chunk, key in found if key is not None]
+        for chunk, key in decided:
+            self._settle_by_votes(chunk, key, now)
+            self._book.touch(chunk)
+        return bool(decided)
 
     def background_at(self) -> float:
         """When there is room for the next audit of a result that counts; infinity where there will be none."""
@@ -148,7 +161,7 @@ class Court:
         if chunk.state in SETTLED:
             self._review(chunk, event.key, now)
         elif event.key is None:
-            self._settle_by_majority(chunk, now)
+            self._settle_by_votes(chunk, self.policy.decide(tuple(chunk.votes.values())), now)
         else:
             self._confront(chunk, event.key, now)
         self._book.touch(chunk)
@@ -208,13 +221,12 @@ class Court:
         for peer in liars:
             self.catch(peer, chunk, given[peer], now)
 
-    def _settle_by_majority(self, chunk: Chunk, now: float) -> None:
-        """Where we cannot run the chunk ourselves, more votes decide; the minority leaves the job."""
-        votes = tuple(chunk.votes.values())
-        key = majority(votes, max(2, self.policy.replicas))
+    def _settle_by_votes(self, chunk: Chunk, key: bytes | None, now: float) -> None:
+        """Where we cannot run the chunk ourselves, votes decide, or one more is needed; the others leave the job."""
         if key is None:
             chunk.wanted = 1
             return
+        votes = tuple(chunk.votes.values())
         self.votes += 1
         self._settle(chunk, key, How.VOTED, now)
         for vote in sorted(votes, key=lambda vote: vote.worker):

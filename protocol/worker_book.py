@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from protocol.ids import ChunkId, PeerId
 from protocol.job_events import WorkerReady
 from protocol.limits import HEARTBEAT_INTERVAL_S, HEARTBEATS_MISSED_MAX
+from protocol.planner import vote_worth
 from protocol.verification import WorkerRecord
 
 SILENCE_S_MAX = HEARTBEAT_INTERVAL_S * HEARTBEATS_MISSED_MAX
@@ -37,6 +38,10 @@ class Tally:
     def record(self) -> WorkerRecord:
         """What the verification policy asks for."""
         return WorkerRecord(clean=self.worth(self.clean))
+
+    def checks_passed(self, liars: float) -> float:
+        """Executions of our own that confirmed it, and votes for what those are worth."""
+        return self.audits + self.agreed * vote_worth(liars)
 
     def worth(self, clean: float) -> float:
         """What so many clean results are worth for the schedule: c / (2 a + 2) is half of what is due otherwise."""
