@@ -77,7 +77,9 @@ def start(
     price: Annotated[float, typer.Option(min=0, help="Credits per reference-second.")] = 1.0,
     fault: Annotated[
         str | None,
-        typer.Option(metavar="SPEC", help="Misbehave on purpose: lie:0.3, sleeper:20, crash:0.1, hang:0.1, slow:10."),
+        typer.Option(
+            metavar="SPEC", help="Misbehave on purpose: lie:0.3, collude:0.3, sleeper:20, crash:0.1, hang:0.1, slow:10."
+        ),
     ] = None,
     end_with_input: Annotated[bool, typer.Option("--end-with-input", hidden=True)] = False,
     as_json: Json = False,

@@ -4,6 +4,7 @@ from peer.views import Funnel, JobView, WorkerView
 
 _FAULTS = {
     "lie": "lies",
+    "collude": "lies together with others",
     "sleeper": "begins to lie after a while",
     "crash": "crashes",
     "hang": "hangs",

@@ -8,10 +8,12 @@ belongs under a key can therefore be checked by anyone, which a holder does befo
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from protocol.accusation import Accusation
 from protocol.capability import Capability
 from protocol.ids import NODE_ID_BYTES, PeerId, digest, node_id_of, public_key_of
 
 KEY_DOMAIN = b"parallel-peer/key/1\0"
+ACCUSATION_DOMAIN = b"parallel-peer/accused/1\0"
 KNOWN_RUNTIMES = ("python",)
 """Whoever lists peers asks for these by name."""
 OTHER_PEERS = "peer"
@@ -52,9 +54,17 @@ def shard_bits(peer: PeerId) -> str:
     return f"{int.from_bytes(node_id_of(peer)):0{NODE_ID_BYTES * 8}b}"[:SHARD_DEPTH_MAX]
 
 
-def belongs(key: bytes, capability: Capability) -> bool:
-    """Whether a record may lie under a key: it has the name, and the shard is its peer's."""
-    return any(key == candidate for candidate in _possible_keys(capability))
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def accusation_key(accused: PeerId) -> bytes:
+    """The key under which a peer is accused."""
+    return digest(ACCUSATION_DOMAIN + accused.encode())[:NODE_ID_BYTES]
+
+
+def belongs(key: bytes, record: Capability | Accusation) -> bool:
+    """Whether a record may lie under a key: it has the name and its peer's shard, or it accuses the key's peer."""
+    if isinstance(record, Accusation):
+        return key == accusation_key(record.accused)
+    return any(key == candidate for candidate in _possible_keys(record))
 
 
 def _possible_keys(capability: Capability) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
 """The records that this peer holds for others: pure, bounded, checked at the door.
 
 A record is kept when its signature, size and expiry are right, when it belongs under the key (its peer
-offers what the key stands for, and lies in the shard), and when it is newer than the one that is known.
-Keys are bounded in number, and records in all; the keys farthest from our own id go first, as others are
-nearer to them.
+offers what the key stands for, and lies in the shard; or it accuses the key's peer), and when it is newer
+than the one that is known. Keys are bounded in number, and records in all; the keys farthest from our own
+id go first, as others are nearer to them.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from random import Random
 
 from dht.keys import belongs, distance
 from dht.record_set import Held, RecordSet
-from protocol.capability import RECORDS_CACHED_MAX, open_capability
+from protocol.accusation import Accusation, is_accusation, open_accusation
+from protocol.capability import RECORDS_CACHED_MAX, Capability, open_capability
 from protocol.errors import BadRecord, LocalError, RemoteError
 from protocol.ids import PeerId, node_id_of
 from protocol.limits import KEYS_PER_PEER_MAX, RECORD_CLOCK_SKEW_S, RECORDS_PER_KEY_MAX, RECORDS_PER_REPLY_MAX
@@ -39,14 +40,18 @@ class LateRecord(BadRecord):
 def open_record(key: bytes, envelope: Envelope, now_unix_s: float) -> Held:
     """The record, checked as far as anyone can; raises `BadRecord`, `BadSignature` or `BadFrame`."""
     try:
-        capability = open_capability(envelope, now_unix_s)
+        record = _open(envelope, now_unix_s)
     except BadRecord as error:
         if _would_have_passed(envelope, now_unix_s - RECORD_CLOCK_SKEW_S):
             raise LateRecord(str(error)) from error
         raise
-    if not belongs(key, capability):
-        raise BadRecord(f"the record of {capability.peer} does not belong under the key {key.hex()}")
-    return Held(envelope, capability.sequence, capability.expires_at_unix_s)
+    if not belongs(key, record):
+        raise BadRecord(f"the record of {envelope.signer} does not belong under the key {key.hex()}")
+    return Held(envelope, record.sequence, record.expires_at_unix_s)
+
+
+def _open(envelope: Envelope, now_unix_s: float) -> Capability | Accusation:
+    return (open_accusation if is_accusation(envelope) else open_capability)(envelope, now_unix_s)
 
 
 @lru_cache(maxsize=RECORDS_CACHED_MAX)
@@ -57,7 +62,7 @@ def _shared(envelope: Envelope) -> Envelope:
 
 def _would_have_passed(envelope: Envelope, now_unix_s: float) -> bool:
     try:
-        open_capability(envelope, now_unix_s)
+        _open(envelope, now_unix_s)
     except RemoteError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import trio
@@ -58,6 +58,26 @@ class JournalSink:
         self._journal.remove_results(self._job, items)
 
 
+class Witness(Protocol):
+    """Who tells others of lies, and hears of them. Calls must not block."""
+
+    def accuse(self, proof: FraudProof) -> None:
+        """We can prove this."""
+
+    def look_into(self, peer: PeerId) -> None:
+        """See whether others can prove something against a peer; what comes of it is told by `condemn`."""
+
+
+class NoWitness:
+    """For a coordinator that stands alone."""
+
+    def accuse(self, proof: FraudProof) -> None:
+        """Nobody is told."""
+
+    def look_into(self, peer: PeerId) -> None:
+        """Nobody is asked."""
+
+
 class Coordinator:
     """All jobs of this peer. `run` owns their tasks.
 
@@ -65,13 +85,19 @@ class Coordinator:
     """
 
     def __init__(
-        self, seam: Seam, directory: Directory, journal: Journal, on_decision: OnDecision = lambda job, effect: None
+        self,
+        seam: Seam,
+        directory: Directory,
+        journal: Journal,
+        witness: Witness,
+        on_decision: OnDecision = lambda job, effect: None,
     ) -> None:
         self._seam = seam
         self._directory = directory
         self._journal = journal
         self.trust = TrustBook(journal, seam.wall_clock)
-        self._proofs = ProofStore(seam.data_folder / PROOFS if seam.data_folder is not None else None)
+        self.proofs = ProofStore(seam.data_folder / PROOFS if seam.data_folder is not None else None)
+        self._witness = witness
         self._on_decision = on_decision
         self._runners: dict[JobId, JobRunner] = {}
         self._unsaved: set[JobId] = set()
@@ -126,8 +152,8 @@ class Coordinator:
             results=sink or JournalSink(self._journal, job),
             add_log=self._journal.add_log,
             caught=lambda peer, what, proof: self._on_caught(job, peer, what, proof),
-            banned=self.trust.banned,
-            clean_of=self.trust.clean_of,
+            trust=self.trust,
+            on_stranger=self._witness.look_into,
             add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),
             add_receipt=self._keep_receipt,
             on_change=lambda: self._note_change(job),
@@ -142,8 +168,9 @@ class Coordinator:
         self.condemn(peer, f"caught lying in job {job}", but=job)
 
     def _kept(self, proof: FraudProof) -> str:
+        self._witness.accuse(proof)
         try:
-            return f"proof: {self._proofs.add(proof)}"
+            return f"proof: {self.proofs.add(proof)}"
         except LocalError as error:
             log.warning("%s", error)
             return "the proof could not be written"
@@ -160,7 +187,7 @@ class Coordinator:
 
     def _keep_receipt(self, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(receipt))
-        self._journal.add_receipt(data, given=True, peer=receipt.worker, job=receipt.job, credits=receipt.credits)
+        self._journal.add_receipt(data, receipt, given=True, peer=receipt.worker)
 
     def _start(self, job: JobId, runner: JobRunner) -> None:
         assert self._nursery is not None

@@ -23,6 +23,7 @@ from protocol.errors import LocalError
 from protocol.ids import PeerId
 from protocol.limits import RECORD_LIFETIME_S
 from protocol.messages.dht import Contact
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class PeerCore:
         *,
         tell: Callable[[NodeEvent], None],
         on_receipt: OnReceipt | None = None,
+        memory: WorkerMemory = NO_MEMORY,
         book: AddressBook | None = None,
         on_lookup: OnLookup | None = None,
     ) -> None:
@@ -103,7 +105,7 @@ class PeerCore:
             seam.host, identity=seam.identity, random=seam.random, wall_clock=seam.wall_clock, on_lookup=on_lookup
         )
         self.directory = Directory(self.dht, seam.identity, random=seam.random, wall_clock=seam.wall_clock)
-        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt)
+        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt, memory=memory)
         self.started_at = -inf
         self._tell = tell
         self._book = book

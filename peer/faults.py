@@ -19,10 +19,12 @@ from peer.seam import Execution, ExecutionFailure, Executor, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
 from protocol.errors import LocalError
+from protocol.ids import digest
 
 _CRASH_AFTER_S_MAX = 0.2
 _FORMS = (
-    "lie:0.3 (wrong results with this probability), sleeper:20 (honest for 20 chunks, then a liar), "
+    "lie:0.3 (wrong results with this probability), collude:0.3 (the same wrong results as all who collude, for this "
+    "share of the chunks), sleeper:20 (honest for 20 chunks, then a liar), "
     "crash:0.1 and hang:0.1 (with this probability for each chunk), slow:10 (takes ten times as long)"
 )
 
@@ -31,6 +33,7 @@ class FaultKind(StrEnum):
     """The ways to misbehave."""
 
     LIE = "lie"
+    COLLUDE = "collude"
     SLEEPER = "sleeper"
     CRASH = "crash"
     HANG = "hang"
@@ -115,16 +118,25 @@ class FaultyExecutor:
             case FaultKind.SLOW:
                 return await self._run_slowly(runner, payload)
             case FaultKind.LIE if self._is_drawn():
-                return await self._lie(runner, payload)
+                return await self._lie(runner, payload, self._random)
+            case FaultKind.COLLUDE:
+                return await self._collude(runner, payload)
             case FaultKind.SLEEPER if self._chunks_started > self._fault.amount:
-                return await self._lie(runner, payload)
+                return await self._lie(runner, payload, self._random)
         return await runner.run(payload)
 
     def _is_drawn(self) -> bool:
         return self._random.random() < self._fault.amount
 
-    async def _lie(self, runner: Runner, payload: bytes) -> Execution | ExecutionFailure:
-        seed = self._random.getrandbits(64)
+    async def _collude(self, runner: Runner, payload: bytes) -> Execution | ExecutionFailure:
+        """Everything follows from the input, so that colluders agree without a word to one another."""
+        shared = Random(digest(payload))
+        if shared.random() < self._fault.amount:
+            return await self._lie(runner, payload, shared)
+        return await runner.run(payload)
+
+    async def _lie(self, runner: Runner, payload: bytes, random: Random) -> Execution | ExecutionFailure:
+        seed = random.getrandbits(64)
         result = await runner.run(payload)
         if isinstance(result, ExecutionFailure):
             return result

@@ -109,7 +109,7 @@ class JobRunner:
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
         manifest = manifest_of(job, request)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
-        terms = JobTerms(job, manifest, request, max(1, wanted), books.banned, books.clean_of)
+        terms = JobTerms(job, manifest, request, max(1, wanted), books.trust, books.on_stranger)
         self._pool = WorkerPool(seam, directory, terms, self)
         self._evidence = Evidence(self._pool.manifest)
         work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from peer.job_results import ResultSink
 from peer.seam import Executor
+from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from protocol.bodies import Manifest, Receipt
 from protocol.comparators import Kind, parse_comparator
@@ -24,8 +25,9 @@ class JobBooks:
     add_log: Callable[[JobId, int, str, str], None]
     caught: Callable[[PeerId, str, FraudProof | None], None]
     """A peer gave a wrong result, and which; with the proof where there is one."""
-    banned: Callable[[], dict[str, str]]
-    clean_of: Callable[[str], float]
+    trust: TrustBook
+    on_stranger: Callable[[PeerId], None]
+    """A peer works for us that nothing is known of."""
     add_clean: Callable[[str, float, int], None]
     """A peer has earned so many clean results, so many of them confirmed by our own executions."""
     add_receipt: Callable[[Receipt], None]

@@ -17,6 +17,8 @@ import msgspec
 from peer.journal_schema import JournalTooNew, migrate
 from peer.result_data import result_from_cbor, result_to_cbor
 from peer.views import JobRequest, JobState, JobView, ResultLine
+from protocol import encoding
+from protocol.bodies import Receipt
 from protocol.errors import LocalError
 from protocol.ids import JobId, digest
 from protocol.limits import ADDRESSES_PER_PEER_MAX
@@ -156,12 +158,16 @@ class Journal:
 
     # Credit and trust.
 
-    def add_receipt(self, envelope_bytes: bytes, *, given: bool, peer: str, job: str, credits: float) -> None:
-        """Keep a receipt that we gave to `peer` or had from it; a copy of a known one changes nothing."""
+    def add_receipt(self, envelope_bytes: bytes, receipt: Receipt, *, given: bool, peer: str) -> None:
+        """Keep a receipt that we gave to `peer` or had from it; one whose lease and number are known changes nothing.
+
+        Not so its bytes: whoever has the key can sign the same thing many times, each time with other bytes.
+        """
+        known_by = encoding.encode([given, peer, receipt.lease, receipt.sequence])
         with self.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
-                (digest(envelope_bytes), given, peer, job, credits, envelope_bytes),
+                (digest(known_by), given, peer, receipt.job, receipt.credits, envelope_bytes),
             )
 
     def credits(self) -> dict[str, float]:

@@ -27,6 +27,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO evidence (peer, at_unix_s, kind, job, text) SELECT peer, at_unix_s, 'lie', '', reason FROM bans",
         "DROP TABLE bans",
         "ALTER TABLE results ADD COLUMN checked INTEGER DEFAULT 0",
+        "CREATE INDEX receipts_by_peer ON receipts (peer)",
     ),
 )
 

@@ -1,10 +1,12 @@
 """One peer on a machine: the core of every peer, with the coordinator, the journal and the control API."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from peer.accusations import Accusations
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
 from peer.core import NodeEvent, NodeSettings, Part, PeerCore
@@ -14,6 +16,7 @@ from peer.node_views import peer_views, status_view
 from peer.reachability import try_peers
 from peer.seam import Seam
 from peer.views import PeerView, StatusView
+from peer.worker_memory import JournalMemory
 from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import Unavailable
@@ -42,11 +45,14 @@ class Node:
         self.settings = settings
         self.folder = folder
         self.journal = journal
-        self.core = PeerCore(seam, settings, tell=tell, on_receipt=self._keep_receipt, book=journal)
+        self.core = PeerCore(
+            seam, settings, tell=tell, on_receipt=self._keep_receipt, memory=JournalMemory(journal), book=journal
+        )
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.coordinator = Coordinator(seam, self.directory, journal)
+        self.accusations = Accusations(seam, self.dht)
+        self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop`; started once the control API answers.
@@ -55,7 +61,8 @@ class Node:
         """
         coordinator = Part("the coordinator", self.coordinator.run)
         control = Part("the control API", self._serve_control)
-        await self.core.run(coordinator, control, task_status=task_status)
+        accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
+        await self.core.run(coordinator, accusations, control, task_status=task_status)
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""
@@ -90,4 +97,4 @@ class Node:
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))
-        self.journal.add_receipt(data, given=False, peer=envelope.signer, job=receipt.job, credits=receipt.credits)
+        self.journal.add_receipt(data, receipt, given=False, peer=envelope.signer)

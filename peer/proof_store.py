@@ -1,6 +1,7 @@
 """Fraud proofs as files: those that this peer made, and reading any of them."""
 
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 from protocol.errors import LocalError, RemoteError
@@ -34,6 +35,16 @@ class ProofStore:
         if self._folder is None or not self._folder.is_dir():
             return []
         return sorted(self._folder.glob(f"*{SUFFIX}"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+
+    def recent(self, count: int) -> list[bytes]:
+        """The newest so many, encoded; files that cannot be read are left out."""
+        if self._folder is None:
+            return list(reversed(self._memory.values()))[:count]
+        found = []
+        for path in self.paths()[:count]:
+            with suppress(LocalError):
+                found.append(read_proof(path).encode())
+        return found
 
     def _write(self, folder: Path, name: str, data: bytes) -> Path:
         path = folder / name

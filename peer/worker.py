@@ -23,6 +23,7 @@ from protocol.network import JOB_PROTOCOL, Stream
 from protocol.signing import Envelope
 from protocol.worker_events import Effect, Event, KeepReceipt, SessionEnded, SessionOpened, Stop, Tick
 from protocol.worker_machine import WorkerMachine
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
@@ -53,17 +54,24 @@ class WorkerNumbers:
 class Worker:
     """The worker role of one peer.
 
-    `on_receipt` is called, without waiting, for each receipt before anything else happens; a
-    `LocalError` from it is logged. Raises `LocalError` when a runtime's environment cannot be told.
+    `memory` says whom to serve first. `on_receipt` is called, without waiting, for each receipt before anything
+    else happens; a `LocalError` from it is logged. Raises `LocalError` when a runtime's environment cannot be told.
     """
 
-    def __init__(self, seam: Seam, policy: WorkerPolicy, *, on_receipt: OnReceipt | None = None) -> None:
+    def __init__(
+        self,
+        seam: Seam,
+        policy: WorkerPolicy,
+        *,
+        on_receipt: OnReceipt | None = None,
+        memory: WorkerMemory = NO_MEMORY,
+    ) -> None:
         self._seam = seam
         self._on_receipt = on_receipt
         names = sorted({offer.name for offer in seam.executor.offers()})
         offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
         environments = {name: seam.executor.environment(name) for name in offered}
-        self._machine = WorkerMachine(seam.identity, policy, environments, seam.random)
+        self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory)
         self._capacity = trio.CapacityLimiter(max(1, policy.slots))
         self._numbers = itertools.count()
         self._sessions: dict[int, WorkerSession] = {}

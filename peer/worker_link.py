@@ -42,6 +42,7 @@ from protocol.network import Stream
 from protocol.outcomes import decode_outcomes
 from protocol.parties import party_of
 from protocol.payloads import PayloadCollector, inline_or_parts
+from protocol.payroll import believable_s
 
 MESSAGES_QUEUED_MAX = 4096
 PAYLOAD_BYTES_PER_ASSIGN_MAX = 2 * INLINE_SIZE_BYTES_MAX
@@ -63,10 +64,11 @@ class CheckedResult:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A chunk that the worker has been given, and the digest of its input."""
+    """A chunk that the worker has been given, when, and the digest of its input."""
 
     piece: Piece
     input: bytes
+    at: float
 
 
 class LinkOwner(Protocol):
@@ -135,7 +137,7 @@ class WorkerLink:
         batch: list[Assignment] = []
         size = 0
         for piece, payload in pieces:
-            given = self._assigned[piece.chunk] = _Given(piece, digest(payload))
+            given = self._assigned[piece.chunk] = _Given(piece, digest(payload), trio.current_time())
             inline, parts = inline_or_parts(payload)
             self.send(*parts)
             if batch and (size + len(payload) > PAYLOAD_BYTES_PER_ASSIGN_MAX or len(batch) == CHUNKS_PER_BATCH_MAX):
@@ -215,6 +217,8 @@ class WorkerLink:
             case Ready(lease=lease) if lease == self.lease and self._terms is None:
                 self._terms = CommitmentTerms(self._job, lease, self._manifest, message.environment)
                 self._owner.on_ready(self, message)
+            case PayloadPart(size_bytes=size) if size > CHUNK_RESULT_BYTES_MAX:
+                raise BadFrame(f"{self.peer} begins a result of {size} bytes; {CHUNK_RESULT_BYTES_MAX} is the most")
             case PayloadPart() if self._terms is not None:
                 self._collector.feed(message)
             case Results(lease=lease) if lease == self.lease and self._terms is not None:
@@ -243,21 +247,23 @@ class WorkerLink:
         return batch
 
     def _checked(self, result: ChunkResult, batch: SignedBatch) -> CheckedResult:
-        piece = self._take(result.chunk)
+        given = self._take(result.chunk)
+        piece = given.piece
         data = self._collector.open(result.digest, result.data)
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
         decode_outcomes(data, piece.stop - piece.start)
-        return CheckedResult(piece, data, result.compute_s, result.log, batch)
+        compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
+        return CheckedResult(piece, data, compute_s, result.log, batch)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
-        piece = self._take(failure.chunk)
+        piece = self._take(failure.chunk).piece
         self._owner.on_failure(self, piece, Failure(failure.kind, failure.item, failure.detail), failure.log)
 
-    def _take(self, chunk: ChunkId) -> Piece:
+    def _take(self, chunk: ChunkId) -> _Given:
         given = self._given(chunk)
         del (self._assigned if chunk in self._assigned else self._cancelled)[chunk]
-        return given.piece
+        return given
 
     def _given(self, chunk: ChunkId) -> _Given:
         given = self._assigned.get(chunk) or self._cancelled.get(chunk)

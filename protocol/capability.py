@@ -1,7 +1,8 @@
 """The capability record: what a peer offers, signed by it, expiring (DESIGN sections 1 and 5)."""
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Protocol, TypeVar
 
 from msgspec import Meta
 
@@ -51,15 +52,31 @@ def open_capability(envelope: Envelope, now_unix_s: float, peer: PeerId | None =
 
     Raises `BadRecord` (oversized, expired, expiry too far away, about another peer) or `BadSignature`.
     """
-    if len(envelope.body) > RECORD_SIZE_BYTES_MAX:
-        raise BadRecord(f"a record of {len(envelope.body)} bytes; at most {RECORD_SIZE_BYTES_MAX} are allowed")
     if peer is not None and envelope.signer != peer:
         raise BadSignature(f"a record signed by {envelope.signer}, expected {peer}")
-    record = verified_capability(envelope)
+    return check_record(envelope, verified_capability, now_unix_s)
+
+
+class Expiring(Protocol):
+    """A record of any kind."""
+
+    @property
+    def expires_at_unix_s(self) -> float:
+        """When it is over."""
+
+
+RecordT = TypeVar("RecordT", bound=Expiring)
+
+
+def check_record(envelope: Envelope, verify: Callable[[Envelope], RecordT], now_unix_s: float) -> RecordT:
+    """The record that `verify` finds in it, if size and time are right; raises `BadRecord` and what `verify` raises."""
+    if len(envelope.body) > RECORD_SIZE_BYTES_MAX:
+        raise BadRecord(f"a record of {len(envelope.body)} bytes; at most {RECORD_SIZE_BYTES_MAX} are allowed")
+    record = verify(envelope)
     if record.expires_at_unix_s <= now_unix_s:
-        raise BadRecord(f"the record of {record.peer} expired {now_unix_s - record.expires_at_unix_s:.0f} s ago")
+        raise BadRecord(f"the record of {envelope.signer} expired {now_unix_s - record.expires_at_unix_s:.0f} s ago")
     if record.expires_at_unix_s > now_unix_s + RECORD_LIFETIME_S + RECORD_CLOCK_SKEW_S:
-        raise BadRecord(f"the record of {record.peer} claims to live longer than {RECORD_LIFETIME_S:.0f} s")
+        raise BadRecord(f"the record of {envelope.signer} claims to live longer than {RECORD_LIFETIME_S:.0f} s")
     return record
 
 

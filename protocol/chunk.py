@@ -108,6 +108,8 @@ class Vote:
     """Its worker had not paid its dues by then."""
     refused: bool = False
     """The job's own check says that it is wrong."""
+    checks: float = 0.0
+    """How many checks its worker had passed in this job by then."""
 
 
 @dataclass(frozen=True, slots=True)

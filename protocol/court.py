@@ -8,7 +8,7 @@ something else each time ends the job with a message instead of convicting hones
 from collections.abc import Callable, Sequence
 
 from protocol.audit_room import AuditRoom
-from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger
+from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger, Vote
 from protocol.chunk_book import ChunkBook
 from protocol.dispatch import Dispatch
 from protocol.ids import PeerId
@@ -131,7 +131,7 @@ class Court:
     def ask_for_audit(self, chunk: Chunk, now: float) -> None:
         """Have the coordinator execute the chunk; where it cannot, more votes decide."""
         if not self._can_audit:
-            self._settle_by_majority(chunk, now)
+            self._settle_by_votes(chunk, self.policy.decide(_not_refused(chunk)), now)
             return
         chunk.wanted = 0
         chunk.audit_pending = True
@@ -145,11 +145,16 @@ class Court:
             return
         self.ask_for_audit(chunk, now)
 
-    def audit_stuck(self, now: float) -> bool:
-        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such."""
-        if not (self._can_audit and self.policy.audits_in_background):
+    def settle_stuck(self, now: float) -> bool:
+        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such.
+
+        A coordinator that cannot execute takes the majority that there is.
+        """
+        if not self.policy.audits_in_background:
             return False
         stuck = [chunk for chunk in self._book.open.values() if chunk.votes and not chunk.audit_pending]
+        if not self._can_audit:
+            return self._settle_by_plain_majority(stuck, now)
         self.audit_all(stuck, now)
         return bool(stuck)
 
@@ -158,6 +163,14 @@ class Court:
         for chunk in chunks:
             self.ask_for_audit(chunk, now)
             self._book.touch(chunk)
+
+    def _settle_by_plain_majority(self, stuck: Sequence[Chunk], now: float) -> bool:
+        found = [(chunk, majority(_not_refused(chunk), self.policy.votes_wanted)) for chunk in stuck]
+        decided = [(chunk, key) for chunk, key in found if key is not None]
+        for chunk, key in decided:
+            self._settle_by_votes(chunk, key, now)
+            self._book.touch(chunk)
+        return bool(decided)
 
     def background_at(self) -> float:
         """When there is room for the next audit of a result that counts; infinity where there will be none."""
@@ -182,7 +195,7 @@ class Court:
         elif event.proof is Proof.RIGHT and event.key is not None:
             self.prove(chunk, event.key, now)
         elif event.key is None:
-            self._settle_by_majority(chunk, now)
+            self._settle_by_votes(chunk, self.policy.decide(_not_refused(chunk)), now)
         else:
             self._confront(chunk, event.key, now)
         self._book.touch(chunk)
@@ -242,13 +255,12 @@ class Court:
         for peer in liars:
             self.catch(peer, chunk, given[peer], now)
 
-    def _settle_by_majority(self, chunk: Chunk, now: float) -> None:
-        """Where we cannot run the chunk ourselves, more votes decide; the minority leaves the job."""
-        votes = tuple(chunk.votes.values())
-        key = majority(votes, max(2, self.policy.replicas))
+    def _settle_by_votes(self, chunk: Chunk, key: bytes | None, now: float) -> None:
+        """Where we cannot run the chunk ourselves, votes decide, or one more is needed; the others leave the job."""
         if key is None:
             chunk.wanted = 1
             return
+        votes = tuple(chunk.votes.values())
         self.votes += 1
         self._settle(chunk, key, How.VOTED, now)
         for vote in sorted(votes, key=lambda vote: vote.worker):
@@ -345,3 +357,7 @@ class Court:
             case AcceptVoted(key) | AcceptTrusted(key):
                 return key == chunk.accepted_key
         return False
+
+
+def _not_refused(chunk: Chunk) -> tuple[Vote, ...]:
+    return tuple(vote for vote in chunk.votes.values() if not vote.refused)

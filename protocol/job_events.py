@@ -34,6 +34,8 @@ class WorkerReady:
     """Clean results that it has from earlier jobs."""
     platform: bytes | None = None
     """What its results may depend on, where replicas of a chunk must go to workers that have it in common."""
+    introduced: bool = False
+    """Whether somebody whom this coordinator knows has paid it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,11 +208,17 @@ class JobMachine:
 
     def _vote(self, event: ResultArrived, local: bool) -> Vote:
         """The draw comes after the commitment and is told to nobody (commit before challenge)."""
-        policy, record = self.court.policy, self.workers.tallies[event.peer].record
-        drawn = self._random.random() < policy.probability(record)
-        newcomer = policy.is_newcomer(record)
-        refused = event.proof is Proof.WRONG
-        return Vote(event.peer, event.key, event.compute_s, local, drawn, newcomer, refused)
+        policy, tally = self.court.policy, self.workers.tallies[event.peer]
+        return Vote(
+            event.peer,
+            event.key,
+            event.compute_s,
+            trusted=local,
+            audit_drawn=self._random.random() < policy.probability(tally.record),
+            newcomer=policy.is_newcomer(tally.record),
+            refused=event.proof is Proof.WRONG,
+            checks=tally.checks_passed(self.rules.target.assume_liars),
+        )
 
     def _count(self, chunk: Chunk, event: ResultArrived) -> None:
         tally = self.workers.tallies[event.peer]
@@ -351,7 +357,7 @@ class JobMachine:
 
     def _leave_standstill(self, now: float) -> None:
         """Chunks that have failed on everybody who is left are given up; else the job cannot end well."""
-        if self.court.audit_stuck(now):
+        if self.court.settle_stuck(now):
             self._stuck_since = None
             return
         hopeless = [chunk for chunk in self.book.open.values() if chunk.failures]

@@ -65,6 +65,10 @@ SESSIONS_PER_WORKER_MAX = 1024
 SESSIONS_PER_COORDINATOR_MAX = 64
 SESSION_IDLE_S = 120.0
 LEASES_REMEMBERED_MAX = 1024
+RECEIPT_GRACE_S = 3600.0
+"""How long after its last lease a job may take to pay for it."""
+UNPAID_COMPUTE_S_MAX = 60.0
+"""Work for one coordinator on trust: with more of it unpaid, it gets no more."""
 COORDINATORS_REMEMBERED_MAX = 4096
 LEASE_INPUT_BYTES_MAX = 64 * MIB
 LEASE_OUTPUT_BYTES_MAX = 64 * MIB

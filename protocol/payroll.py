@@ -14,6 +14,14 @@ from protocol.limits import CHUNKS_PER_BATCH_MAX
 from protocol.worker_book import WorkerBook
 
 
+def believable_s(claimed_s: float, held_s: float) -> float:
+    """Of the seconds that a worker says it has computed, those that it can have: it has held the chunk no longer.
+
+    A larger claim would be paid where nobody else gave the result, and make every item look costly to the scheduler.
+    """
+    return min(claimed_s, held_s)
+
+
 def finalise(book: ChunkBook, workers: WorkerBook) -> Iterator[Pay]:
     """Make all settled results final and say whom to pay what, in batches, sorted by peer."""
     earned: dict[PeerId, list[tuple[Chunk, float]]] = {}

@@ -23,7 +23,7 @@ from protocol.limits import (
     LEASE_OUTPUT_BYTES_MAX,
 )
 from protocol.messages.job import FailureKind, Heartbeat, Ready
-from protocol.signing import Identity
+from protocol.signing import Envelope, Identity
 from protocol.worker_answers import Answers
 from protocol.worker_events import (
     ChunkFailed,
@@ -81,6 +81,8 @@ class Lease:
         self.idle_since = now
         self.input_size_bytes = 0
         self.chunks_run = 0
+        self.compute_s = 0.0
+        """For the results of this lease."""
         self._idle: deque[Slot] = deque()
         self._running: dict[ChunkId, Slot] = {}
         self._inputs: dict[ChunkId, bytes] = {}
@@ -92,10 +94,15 @@ class Lease:
 
     # What the coordinator does.
 
-    def ready(self) -> Ready:
+    def ready(self, introductions: Sequence[Envelope]) -> Ready:
         """The message that opens the lease."""
         terms = self.terms
-        return Ready(lease=terms.lease, chunk_credit=terms.chunk_credit, environment=terms.environment)
+        return Ready(
+            lease=terms.lease,
+            chunk_credit=terms.chunk_credit,
+            environment=terms.environment,
+            introductions=tuple(introductions),
+        )
 
     def heard(self, now: float) -> None:
         """Any message of the coordinator is a sign of life."""
@@ -149,6 +156,7 @@ class Lease:
         self.chunks_run += 1
         match event:
             case ChunkRan(data=data, compute_s=compute_s, log=log):
+                self.compute_s += compute_s
                 self.answers.add_result(chunk, input_digest, data, compute_s, log, now)
             case ChunkFailed(kind=kind, item=item, detail=detail, log=log):
                 self.answers.add_failure(chunk, kind, item, detail, log, now)

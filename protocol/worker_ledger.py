@@ -1,4 +1,4 @@
-"""What a worker earned: receipts, each checked and counted once.
+"""What a worker earned: receipts, each checked and counted once; and what it was not paid for.
 
 It remembers the last `LEASES_REMEMBERED_MAX` leases, so that a receipt can come after its lease has
 ended, and so that no lease id is used twice: a coordinator that gave one id to two leases would have
@@ -7,11 +7,12 @@ two commitments with one number, and could accuse an honest worker of contradict
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from math import inf
 
 from protocol.bodies import Receipt
 from protocol.errors import BadFrame
 from protocol.ids import JobId, LeaseId, PeerId
-from protocol.limits import LEASES_REMEMBERED_MAX
+from protocol.limits import LEASES_REMEMBERED_MAX, RECEIPT_GRACE_S
 from protocol.signing import Envelope, open_envelope
 
 
@@ -20,6 +21,9 @@ class _Account:
     job: JobId
     coordinator: PeerId
     sequence: int = -1
+    compute_s: float = 0.0
+    """Computed for results that were sent."""
+    ended_at: float = inf
 
 
 class Ledger:
@@ -40,6 +44,28 @@ class Ledger:
         self._accounts[lease] = _Account(job, coordinator)
         if len(self._accounts) > LEASES_REMEMBERED_MAX:
             self._accounts.popitem(last=False)
+
+    def close(self, lease: LeaseId, compute_s: float, now: float) -> None:
+        """The lease has ended, after so much work."""
+        if (account := self._accounts.get(lease)) is not None:
+            account.compute_s, account.ended_at = compute_s, now
+
+    def unpaid_s(self, coordinator: PeerId, now: float, but: JobId) -> float:
+        """Seconds computed for jobs of a coordinator that were over `RECEIPT_GRACE_S` ago and gave no receipt at all.
+
+        A job that still runs, such as the one that calls (`but`), may pay yet. That some work is not paid is honest:
+        results that were not needed any more, or that others found wrong. Leases that are forgotten are forgiven.
+        """
+        jobs: dict[JobId, list[_Account]] = {}
+        for account in self._accounts.values():
+            if account.coordinator == coordinator and account.job != but:
+                jobs.setdefault(account.job, []).append(account)
+        owing = [
+            accounts
+            for accounts in jobs.values()
+            if all(one.sequence < 0 and one.ended_at + RECEIPT_GRACE_S <= now for one in accounts)
+        ]
+        return sum(one.compute_s for accounts in owing for one in accounts)
 
     def take(self, lease: LeaseId, envelope: Envelope, coordinator: PeerId) -> Receipt:
         """Check and count a receipt.

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from protocol.errors import BadFrame, IllegalTransition, ParallelPeerError
-from protocol.limits import SESSION_IDLE_S
+from protocol.limits import SESSION_IDLE_S, UNPAID_COMPUTE_S_MAX
 from protocol.messages import Message
 from protocol.messages.job import (
     Assign,
@@ -48,25 +48,34 @@ from protocol.worker_events import (
 )
 from protocol.worker_lease import Lease, LeaseTerms
 from protocol.worker_ledger import Ledger
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import Free, Problem, WorkerPolicy, can_i_now
 from protocol.worker_session import Session
 from protocol.worker_sessions import Sessions
 from protocol.worker_transitions import TRANSITIONS, Action, SessionState
 
 STORY_LENGTH_MAX = 32
+STANDING_MARGIN = 10.0
+"""How many credits more somebody must have done for us than a leaseholder to be served before it."""
 
 
 class WorkerMachine:
     """All sessions of one worker. `environments` gives the digest of each runtime that it offers."""
 
     def __init__(
-        self, identity: Identity, policy: WorkerPolicy, environments: Mapping[str, bytes], random: Random
+        self,
+        identity: Identity,
+        policy: WorkerPolicy,
+        environments: Mapping[str, bytes],
+        random: Random,
+        memory: WorkerMemory = NO_MEMORY,
     ) -> None:
         self.policy = policy
         self.ledger = Ledger(identity.peer_id)
         self.sessions = Sessions()
         self.stopping = False
         self._identity = identity
+        self._memory = memory
         self._auction = Auction(policy, environments, random)
         self._chunks_run_before = 0
         self._effects: list[Effect] = []
@@ -222,7 +231,12 @@ class WorkerMachine:
     def _may_i(self, session: Session, call: Call, now: float) -> Problem | None:
         if self.stopping:
             return RefusalReason.STOPPING, ""
-        return self._auction.may_i(call, session.coordinator, now)
+        if problem := self._auction.may_i(call, session.coordinator, now):
+            return problem
+        unpaid_s = self.ledger.unpaid_s(session.coordinator, now, but=call.job)
+        if unpaid_s > UNPAID_COMPUTE_S_MAX:
+            return RefusalReason.UNPAID, f"no receipt has come for {unpaid_s:.0f} s of work"
+        return None
 
     def _can_i_now(self, session: Session, call: Call, now: float) -> Problem | None:
         if session.lease:
@@ -234,7 +248,23 @@ class WorkerMachine:
             problem = can_i_now(call, self.free())
             if problem is None:
                 break
-        return problem
+        return self._make_room(session, call, now) if problem else None
+
+    def _make_room(self, session: Session, call: Call, now: float) -> Problem | None:
+        """Who has served us goes first: leases of those who have done so less end for it, if that makes enough room."""
+        leased = {one.number: self._memory.standing(one.coordinator) for one in self.sessions.sorted() if one.lease}
+        mine = self._memory.standing(session.coordinator)
+        below = sorted(number for number, theirs in leased.items() if theirs + STANDING_MARGIN <= mine)
+        if problem := can_i_now(call, self.sessions.free(self.policy, without=below)):
+            return problem
+        for number in sorted(below, key=lambda one: (leased[one], one)):
+            other = self.sessions.get(number)
+            assert other is not None
+            self._leave(other, "a peer that has served this one needs the slots", now)
+            self._settle(number, now)
+            if can_i_now(call, self.free()) is None:
+                break
+        return can_i_now(call, self.free())
 
     def _on_outbid(self, session: Session, message: Outbid, now: float) -> None:
         if session.bid and session.bid.message.bid == message.bid:
@@ -253,7 +283,7 @@ class WorkerMachine:
     def _start_lease(self, session: Session, terms: LeaseTerms, now: float) -> None:
         self.ledger.open(terms.lease, terms.job, terms.coordinator)
         session.lease = Lease(terms, self._identity, now)
-        self._send(session, session.lease.ready())
+        self._send(session, session.lease.ready(self._memory.introductions(session.coordinator)))
         self._effects.append(StartLease(session.number, terms.lease, terms.manifest, terms.slots))
 
     # A lease.
@@ -305,6 +335,7 @@ class WorkerMachine:
     def _end_lease(self, session: Session, now: float) -> None:
         if session.lease:
             self._chunks_run_before += session.lease.chunks_run
+            self.ledger.close(session.lease.terms.lease, session.lease.compute_s, now)
             self._effects.append(EndLease(session.number, session.lease.terms.lease))
             session.drop_lease(now)
 

@@ -1,5 +1,6 @@
 """The book of a worker's sessions: which there are, what they hold together, what is due when."""
 
+from collections.abc import Collection
 from math import inf
 
 from protocol.ids import PeerId
@@ -59,9 +60,10 @@ class Sessions:
         """The leases in force."""
         return [session.lease for session in self._sessions.values() if session.lease]
 
-    def free(self, policy: WorkerPolicy) -> Free:
-        """What is neither leased nor reserved by a bid."""
-        held = [session.held for session in self._sessions.values() if session.held is not None]
+    def free(self, policy: WorkerPolicy, without: Collection[int] = ()) -> Free:
+        """What is neither leased nor reserved by a bid; what it would be `without` some sessions."""
+        sessions = (session for session in self._sessions.values() if session.number not in without)
+        held = [session.held for session in sessions if session.held is not None]
         return Free(
             slots=policy.slots - sum(one.slots for one in held),
             memory_bytes=policy.memory_bytes - sum(one.memory_bytes for one in held),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from peer.accusations import Accusations
 from peer.coordinator import Coordinator
 from peer.core import Part, PeerCore
 from protocol.worker_policy import WorkerPolicy
@@ -217,9 +218,11 @@ class Simulation:
 
         def parts(core: PeerCore) -> Sequence[Part]:
             decisions = partial(self._book.on_decision, peer.number)
-            coordinator = Coordinator(core.seam, core.directory, journal, decisions)
+            accusations = Accusations(core.seam, core.dht)
+            coordinator = Coordinator(core.seam, core.directory, journal, accusations, decisions)
             jobs = Part("the jobs", partial(self._submit_all, peer.number, coordinator, work))
-            return Part("the coordinator", coordinator.run), jobs
+            proofs = Part("fraud proofs", partial(accusations.run, coordinator))
+            return Part("the coordinator", coordinator.run), proofs, jobs
 
         await trio.sleep(joins_at_s)
         try:

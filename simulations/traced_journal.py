@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from peer.journal import Journal
 from peer.views import JobRequest, JobView, ResultLine
+from protocol.bodies import Receipt
 from protocol.ids import JobId
 from simulations.book import Book
 
@@ -44,10 +45,10 @@ class TracedJournal(Journal):
         """See `Journal`."""
         self.book.on_removed(job_id, items)
 
-    def add_receipt(self, envelope_bytes: bytes, *, given: bool, peer: str, job: str, credits: float) -> None:
+    def add_receipt(self, envelope_bytes: bytes, receipt: Receipt, *, given: bool, peer: str) -> None:
         """See `Journal`."""
-        super().add_receipt(envelope_bytes, given=given, peer=peer, job=job, credits=credits)
-        self.book.on_receipt_given(peer, job, credits)
+        super().add_receipt(envelope_bytes, receipt, given=given, peer=peer)
+        self.book.on_receipt_given(peer, receipt.job, receipt.credits)
 
     def add_evidence(self, peer: str, kind: str, job: str, text: str, at_unix_s: float, kept_max: int) -> None:
         """See `Journal`."""

@@ -1,4 +1,4 @@
-"""`peer demo`: four peers as processes of this machine, one of which lies, and a search on real data."""
+"""`peer demo`: four peers as processes of this machine, one of which begins to lie, and a search on real data."""
 
 import importlib.util
 import os
@@ -26,10 +26,11 @@ from peer.data_folder import DataFolder
 from peer.views import JobRequest, JobView, PeerView, ResultLine
 from protocol.errors import LocalError
 
-LIAR = "lie:0.5"
-"""Often enough to be caught in every demonstration: it gives a dozen results or more."""
+HONEST_CHUNKS = 6
+"""Soon enough for it to wake in every demonstration, and enough for some of its results to count by then."""
+SLEEPER = f"sleeper:{HONEST_CHUNKS}"
 NAMES = ("alice", "bob", "carol", "mallory")
-"""alice submits, mallory lies."""
+"""alice submits, mallory sleeps and then lies."""
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 KNOWN_TIMEOUT_S = 30.0
 KNOWN_POLL_S = 0.2
@@ -62,8 +63,9 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
     if not as_json:
         err().print(peers_table(known))
     say(f"\nThe job: {len(search.choices())} choices of hyper-parameters for a support vector machine that reads")
-    say("handwritten digits, each cross-validated on five folds. Two peers must agree on every result, unless")
-    say(f"{NAMES[0]} computed it herself; where they do not, she does, and bans the one who lied.\n")
+    say("handwritten digits, each cross-validated on five folds. The peers are strangers: of nearly all results a")
+    say(f"second peer must give the same, and {NAMES[0]} computes again what they differ about and a secret sample.")
+    say(f"{NAMES[-1]} is a sleeper: honest for {HONEST_CHUNKS} chunks, to seem reliable, and a liar from then on.\n")
     client = peers[0].client
     job = client.submit(_request())
     with JobProgress("digits", with_story=True) as progress:
@@ -81,9 +83,7 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
 
 def _request() -> JobRequest:
     code = Path(search.__file__).read_text(encoding="utf-8")
-    return JobRequest(
-        name="digits", code=code, items=list(search.choices()), verify="quorum:2", local=1, worker_wait_s=30.0
-    )
+    return JobRequest(name="digits", code=code, items=list(search.choices()), local=1, worker_wait_s=30.0)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def _four_peers(folder: Path) -> Iterator[list[ChildPeer]]:
         try:
             for name, peer in zip(NAMES, peers, strict=True):
                 peer.wait_for("joined")
-                fault = fault_mark(LIAR) if name == NAMES[-1] else ""
+                fault = fault_mark(SLEEPER) if name == NAMES[-1] else ""
                 say(f"  {name:8} {short_peer(peer.client.status().peer)}  process {peer.pid}  {fault}")
             yield peers
         finally:
@@ -108,7 +108,7 @@ def _four_peers(folder: Path) -> Iterator[list[ChildPeer]]:
 
 def _peer(folder: Path, name: str, bootstrap: str = "") -> ChildPeer:
     options = peer_options(bootstrap=[bootstrap] if bootstrap else [], listen=[LISTEN])
-    fault = ["--fault", LIAR] if name == NAMES[-1] else []
+    fault = ["--fault", SLEEPER] if name == NAMES[-1] else []
     return ChildPeer(DataFolder(folder / name), "--slots", "1", *options, *fault)
 
 
@@ -135,8 +135,8 @@ def _best(out: Path) -> Best:
 
 def _show(job: JobView, best: Best) -> None:
     show(job_report(job))
-    if not job.liars:
-        say(f"{NAMES[-1]} was not caught: this time it lied about nothing that counted")
+    for line in what_was_seen(job):
+        say(line)
     if not best.choices:
         return
     table = Table("C", "gamma", "accuracy in cross-validation", box=None, title="Best choices", title_justify="left")
@@ -146,6 +146,19 @@ def _show(job: JobView, best: Best) -> None:
     first = best.choices[0]
     say(f"The best choice, C = {first['C']:g} and gamma = {first['gamma']:.5f}, reads {best.true_accuracy:.2%} of the")
     say(f"digits right that no worker has seen (checked here). Four peers shared {count(os.cpu_count() or 1, 'core')}.")
+
+
+def what_was_seen(job: JobView) -> list[str]:
+    """The sleeper's story in this run, in a few lines."""
+    alice, sleeper = NAMES[0], NAMES[-1]
+    if not job.liars:
+        return [f"{sleeper} was not caught: this time it lied about nothing that counted."]
+    before = f"{count(job.revoked, 'chunk')} that had counted already" if job.revoked else "nothing had counted yet"
+    return [
+        f"{sleeper} was right about {HONEST_CHUNKS} chunks and then lied. A second peer gave something else, or the",
+        f"secret sample met a lie: {alice} computed it again, saw who was right and banned the liar. What rested on",
+        f"the liar's word, the honest part included, was taken back and done again: {before}.",
+    ]
 
 
 @contextmanager

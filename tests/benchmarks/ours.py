@@ -16,7 +16,7 @@ from cli.child import ChildPeer
 from dht.directory import Directory
 from dht.service import DhtService
 from peer.addresses import parse_bootstrap
-from peer.coordinator import Coordinator
+from peer.coordinator import Coordinator, NoWitness
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
 from peer.identity_store import load_or_create_identity
@@ -58,7 +58,7 @@ async def _open_coordinator(path: Path, bootstrap: list[str], workers: int) -> A
             seam = Seam(identity, host, time.time, entropy, SandboxedExecutor(), folder.path)
             dht = DhtService(host, identity=identity, random=entropy, wall_clock=time.time)
             directory = Directory(dht, identity, random=entropy, wall_clock=time.time)
-            coordinator = Coordinator(seam, directory, journal)
+            coordinator = Coordinator(seam, directory, journal, NoWitness())
             async with trio.open_nursery() as nursery:
                 await nursery.start(dht.run)
                 await nursery.start(coordinator.run)

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import main as main_module
+from cli.demo.show import what_was_seen
 from cli.main import app, main
+from peer.views import JobState, JobView
 from protocol.errors import Unavailable
 
 GOOD = "def run(item):\n    return item\n"
@@ -160,6 +162,21 @@ def test_the_demonstration_says_what_is_missing(monkeypatch, capsys):
         main(["demo"])
     assert ended.value.code == 2
     assert "scikit-learn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("liars", "revoked", "last"),
+    [
+        ([], 0, "not caught"),
+        (["mallory"], 0, "nothing had counted yet"),
+        (["mallory"], 1, "1 chunk that had counted already"),
+        (["mallory"], 4, "4 chunks that had counted already"),
+    ],
+)
+def test_the_demonstration_says_what_was_seen(liars, revoked, last):
+    job = JobView(id="j", name="digits", state=JobState.DONE, liars=liars, revoked=revoked)
+    lines = what_was_seen(job)
+    assert last in lines[-1] and len(lines) <= 3 and max(map(len, lines)) <= 120
 
 
 def test_a_terminal_without_unicode_gets_no_traceback(tmp_path):

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from protocol.accusation import Accusation
 from protocol.capability import Capability, RuntimeOffer
 from protocol.limits import RECORD_LIFETIME_S
 from protocol.signing import Envelope, Identity
@@ -30,6 +31,18 @@ def capability(
         addresses=addresses,
         runtimes=tuple(RuntimeOffer(name=name, version="3.11", sandbox="none") for name in runtimes),
         slots=1,
+    )
+
+
+@cache
+def accusation(issuer: int, accused: int, *, lifetime_s: float = RECORD_LIFETIME_S, sequence: int = 1) -> Envelope:
+    return identity(issuer).sign(
+        Accusation(
+            accused=identity(accused).peer_id,
+            proof=bytes(32),
+            sequence=sequence,
+            expires_at_unix_s=NOW_UNIX_S + lifetime_s,
+        )
     )
 
 

@@ -5,12 +5,13 @@ from random import Random
 import pytest
 import trio
 from dht_network import LATENCY_S, DhtNetwork, wall_clock
-from dht_records import NOW_UNIX_S, capability, identity, record
+from dht_records import NOW_UNIX_S, accusation, capability, identity, record
 from trio.testing import MockClock
 
 from dht.contact_table import BACK_OFF_S
-from dht.keys import directory_key, distance
+from dht.keys import accusation_key, directory_key, distance
 from dht.lookup import STALL_S
+from protocol.accusation import verified_accusation
 from protocol.capability import Capability
 from protocol.ids import PeerId, node_id_of
 from protocol.limits import BUCKET_SIZE, RECORD_LIFETIME_S
@@ -94,6 +95,21 @@ async def test_records_survive_holders_that_leave(network: DhtNetwork, autojump_
         network.kill(holder)
     envelopes, total = await searcher.dht.find_records(KEY, 10)
     assert envelopes == [record(publisher.number)] and total == 1
+
+
+async def test_accusations_are_found_by_those_who_ask_about_the_accused(
+    network: DhtNetwork, autojump_clock: MockClock
+) -> None:
+    await network.add(1)
+    await network.add(59)
+    accused, key = identity(777), accusation_key(identity(777).peer_id)
+    for issuer in (1, 2):
+        assert await network.peers[issuer].dht.store(key, accusation(issuer, 777)) == BUCKET_SIZE
+    for peer in network.peers[30:40]:
+        found, total = await peer.dht.find_records(key, 3)
+        assert {one.signer for one in found} == {identity(1).peer_id, identity(2).peer_id} and total == 2
+        assert {verified_accusation(one).accused for one in found} == {accused.peer_id}
+    assert all(not peer.complaints for peer in network.peers)
 
 
 async def test_republishing_replaces_holders_that_have_all_left(network: DhtNetwork, autojump_clock: MockClock) -> None:

@@ -5,11 +5,11 @@ from random import Random
 
 import msgspec
 import pytest
-from dht_records import NOW_UNIX_S, capability, identity, record
+from dht_records import NOW_UNIX_S, accusation, capability, identity, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dht.keys import SHARD_BITS, belongs, directory_key, keys_of, names_of, shard_bits
+from dht.keys import SHARD_BITS, accusation_key, belongs, directory_key, keys_of, names_of, shard_bits
 from dht.record_set import Held, RecordSet
 from dht.record_store import LateRecord, RecordStore
 from protocol.errors import BadRecord, BadSignature
@@ -107,6 +107,35 @@ def test_refuses_a_record_under_a_key_that_it_does_not_belong_under() -> None:
             store().add(key, record(1), NOW_UNIX_S)
     right = directory_key("runtime:python", shard_bits(identity(1).peer_id)[:SHARD_BITS])
     assert store().add(right, record(1), NOW_UNIX_S).accepted
+
+
+def test_an_accusation_lies_under_the_key_of_the_accused_and_nowhere_else() -> None:
+    key = accusation_key(identity(2).peer_id)
+    kept = store()
+    assert kept.add(key, accusation(1, 2), NOW_UNIX_S).accepted and kept.add(key, accusation(3, 2), NOW_UNIX_S).accepted
+    assert {one.signer for one in kept.sample(key, NOW_UNIX_S)} == {identity(1).peer_id, identity(3).peer_id}
+    for wrong in (KEY, accusation_key(identity(1).peer_id)):
+        with pytest.raises(BadRecord, match="belong"):
+            store().add(wrong, accusation(1, 2), NOW_UNIX_S)
+    with pytest.raises(BadRecord, match="belong"):
+        store().add(key, record(2), NOW_UNIX_S)
+
+
+def test_accusations_are_checked_as_all_records() -> None:
+    key = accusation_key(identity(2).peer_id)
+    with pytest.raises(BadRecord, match="longer"):
+        store().add(key, accusation(1, 2, lifetime_s=1e6), NOW_UNIX_S)
+    with pytest.raises(BadRecord, match="expired"):
+        store().add(key, accusation(1, 2, lifetime_s=-1e6), NOW_UNIX_S)
+    stolen = msgspec.structs.replace(accusation(1, 2), signer=identity(3).peer_id)
+    with pytest.raises(BadSignature):
+        store().add(key, stolen, NOW_UNIX_S)
+
+
+def test_a_capability_that_looks_like_an_accusation_hurts_itself_alone() -> None:
+    strange = identity(1).sign(capability(1, addresses=("gaccused",)))
+    with pytest.raises(BadSignature):
+        store().add(KEY, strange, NOW_UNIX_S)
 
 
 def wrong_shard(number: int) -> str:

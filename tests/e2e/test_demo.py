@@ -1,4 +1,4 @@
-"""`peer demo` as a user types it: the liar caught, the right answer found, no process left behind."""
+"""`peer demo` as a user types it: the sleeper caught, the right answer found, no process left behind."""
 
 import json
 import os
@@ -10,21 +10,27 @@ import psutil
 import pytest
 from e2e_helpers import COMMAND, environment, run_command
 
+from cli.demo.show import HONEST_CHUNKS, SLEEPER
+
 pytestmark = pytest.mark.slow
 
 
-def test_the_demonstration_catches_the_liar_and_finds_a_good_choice():
+def test_the_demonstration_catches_the_sleeper_and_finds_a_good_choice():
     pytest.importorskip("sklearn")
     ended = run_command("demo", "--json")
     assert ended.returncode == 0, ended.stderr
     answer = json.loads(ended.stdout)
     job = answer["job"]
     assert (job["items"], job["items_done"], job["items_failed"]) == (72, 72, 0)
-    marked = [one["peer"] for one in job["workers"] if one["fault"] == "lie:0.5"]
-    assert job["liars"] == marked
-    assert len(marked) == 1
-    assert "⚠ lies on purpose (lie:0.5)" in ended.stderr
-    assert "caught lying" in ended.stderr
+    [sleeper] = [one for one in job["workers"] if one["fault"]]
+    assert job["verify"] == "adaptive"
+    assert job["liars"] == [sleeper["peer"]]
+    assert sleeper["fault"] == SLEEPER
+    assert sleeper["chunks_done"] > HONEST_CHUNKS
+    assert job["revoked"] == sleeper["revoked"] > 0
+    assert (sleeper["credits"], sleeper["price"]) == (0, 0)
+    assert f"⚠ begins to lie after a while on purpose ({SLEEPER})" in ended.stderr
+    assert "caught lying about item" in ended.stderr
     assert answer["best"][0]["accuracy"] > 0.98
     assert answer["true_accuracy"] > 0.97
 

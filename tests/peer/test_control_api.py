@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from receipts import receipt
 
 from peer import control_api
 from peer.control_api import serve_control
@@ -259,8 +260,8 @@ async def test_a_peer_that_is_not_known_or_meant_twice_and_a_senseless_action_ar
 
 
 async def test_the_ledger_counts_what_is_pending(ask, peer):
-    peer.journal.add_receipt(b"r1", given=True, peer="a", job="j", credits=2.0)
-    peer.journal.add_receipt(b"r2", given=False, peer="a", job="j", credits=5.0)
+    peer.journal.add_receipt(b"", receipt(0, 2.0), given=True, peer="a")
+    peer.journal.add_receipt(b"", receipt(0, 5.0), given=False, peer="a")
     workers = [WorkerView(peer="b", state="working", pending=1.5)]
     peer.journal.add_job(JobView(id="j", name="j", state=JobState.RUNNING, workers=workers), REQUEST)
     assert await ask("ledger") == [

@@ -26,17 +26,19 @@ def faulty(text: str, seed: int = 1, **fields: object) -> FaultyExecutor:
     return FaultyExecutor(LocalExecutor(lambda _: 1.0), parse_fault(text), Random(seed), **fields)
 
 
-@pytest.mark.parametrize("text", ["lie:0.3", "sleeper:20", "crash:0.1", "hang:1", "slow:10", "slow:1.5"])
+@pytest.mark.parametrize("text", ["lie:0.3", "collude:0.3", "sleeper:20", "crash:0.1", "hang:1", "slow:10", "slow:1.5"])
 def test_forms_are_read_and_shown_alike(text):
     assert str(parse_fault(text)) == text
 
 
 @pytest.mark.parametrize(
     "text", ["", "lie", "lie:", "lie:x", "lie:0", "lie:1.1", "lie:nan", "sleeper:-1", "sleeper:1.5", "slow:0.5",
-             "slow:inf", "crash:-1", "steal:1", "LIE:1"],
+             "slow:inf", "crash:-1", "steal:1", "LIE:1", "collude:0", "collude:2"],
 )  # fmt: skip
 def test_wrong_forms_are_refused_with_the_right_ones(text):
-    with pytest.raises(LocalError, match=r"lie:0\.3 .* sleeper:20 .* crash:0\.1 and hang:0\.1 .* slow:10"):
+    with pytest.raises(
+        LocalError, match=r"lie:0\.3 .* collude:0\.3 .* sleeper:20 .* crash:0\.1 and hang:0\.1 .* slow:10"
+    ):
         parse_fault(text)
 
 
@@ -56,6 +58,20 @@ async def test_liars_with_the_same_seed_tell_the_same(autojump_clock):
             return [(await runner.run(CHUNK)).data for _ in range(3)]
 
     assert await lies(1) == await lies(1) != await lies(2)
+
+
+async def test_colluders_agree_on_what_is_wrong_whatever_they_did_before(autojump_clock):
+    chunks = [encoding.encode([n, n + 1, n + 2]) for n in range(300)]
+
+    async def told(seed: int, order: list[bytes]) -> dict[bytes, bytes]:
+        async with faulty("collude:0.3", seed).open_runner(JOB) as runner:
+            return {chunk: (await runner.run(chunk)).data for chunk in order}
+
+    first, second = await told(1, chunks), await told(2, chunks[::-1])
+    assert first == second
+    async with LocalExecutor(lambda _: 1.0).open_runner(JOB) as honest:
+        wrong = [chunk for chunk in chunks if first[chunk] != (await honest.run(chunk)).data]
+    assert 60 < len(wrong) < 120
 
 
 async def test_sleeper_wakes_up(autojump_clock):
@@ -137,5 +153,5 @@ async def test_lies_about_arrays_stay_arrays():
 
 
 def test_fault_kinds_are_the_documented_ones():
-    assert [kind.value for kind in FaultKind] == ["lie", "sleeper", "crash", "hang", "slow"]
+    assert [kind.value for kind in FaultKind] == ["lie", "collude", "sleeper", "crash", "hang", "slow"]
     assert Fault(FaultKind.LIE, 0.3) == parse_fault("lie:0.3")

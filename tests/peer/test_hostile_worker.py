@@ -1,136 +1,22 @@
 """Workers that break the protocol: each is let go, named, and costs the job nothing but a moment."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import logging
 
 import pytest
+import trio
 import trio.testing
-from village import OFFER, FunctionExecutor, Village, request, village
+from hostile import ENVIRONMENT, Hostile, changed, join, raw, says, square
+from msgspec.structs import replace
+from village import FunctionExecutor, request, village
 
 from peer.views import JobState
 from protocol import encoding
-from protocol.capability import Capability
-from protocol.channel import MessageChannel
-from protocol.commitments import CommitmentTerms, Committed, commit
-from protocol.errors import ParallelPeerError
+from protocol.bodies import Receipt
 from protocol.framing import frame
-from protocol.ids import BidId, ChunkId, LeaseId, digest
-from protocol.limits import FRAME_SIZE_BYTES_MAX
-from protocol.messages import Message
-from protocol.messages.job import (
-    JOB_CODEC,
-    Assign,
-    Award,
-    Bid,
-    Call,
-    ChunkResult,
-    PayloadPart,
-    Ready,
-    Results,
-)
-from protocol.network import JOB_PROTOCOL, Stream
+from protocol.ids import ChunkId, LeaseId, digest
+from protocol.limits import CHUNK_RESULT_BYTES_MAX, FRAME_SIZE_BYTES_MAX, PAYLOADS_WAITING_MAX
+from protocol.messages.job import JOB_CODEC, Assign, PayloadPart, Ready, Receipts, Results
 from protocol.signing import Identity
-
-ENVIRONMENT = bytes(32)
-SEED = (777).to_bytes(32, "big")
-
-
-def square(item: object) -> object:
-    assert isinstance(item, int)
-    return item * item
-
-
-class Hostile:
-    """Plays a worker by the book until it has been given chunks, then `attack` takes over."""
-
-    def __init__(self, attack: Callable[["Hostile"], Awaitable[None]]) -> None:
-        self.identity = Identity(SEED)
-        self.attack = attack
-        self.attacked = trio.Event()
-
-    async def serve(self, stream: Stream) -> None:
-        self.stream = stream
-        self.channel: MessageChannel[Message] = MessageChannel(stream, JOB_CODEC)
-        try:
-            await self._by_the_book()
-            await self.attack(self)
-            self.attacked.set()
-            while True:
-                await self.channel.receive()
-        except ParallelPeerError:
-            await stream.reset()
-
-    async def _by_the_book(self) -> None:
-        call = await self._next(Call)
-        bid = Bid(call_id=call.call_id, bid=BidId("1"), price=1.0, slots=1, speed=1.0, ready_s=0.0, expires_s=9.0)
-        await self.channel.send(bid)
-        award = await self._next(Award)
-        self.lease, self.job, self.manifest = award.lease, call.job, digest(award.manifest.body)
-        await self.channel.send(Ready(lease=self.lease, chunk_credit=8, environment=ENVIRONMENT))
-        self.assigned = await self._next(Assign)
-
-    async def _next(self, wanted: type[Message]) -> Message:
-        while not isinstance(message := await self.channel.receive(), wanted):
-            pass
-        return message
-
-    def results(self, **changes: object) -> Results:
-        """Right results with a right commitment, but for what is changed."""
-        data = {one.chunk: self._data(one.data or b"", changes) for one in self.assigned.chunks}
-        results = tuple(
-            ChunkResult(
-                chunk=changes.get("chunk", chunk),  # type: ignore[arg-type]
-                digest=changes.get("digest", digest(one)),  # type: ignore[arg-type]
-                size_bytes=len(one),
-                data=one,
-                compute_s=0.01,
-            )
-            for chunk, one in data.items()
-        )
-        terms = {"job": self.job, "lease": self.lease, "manifest": self.manifest, "environment": ENVIRONMENT}
-        inputs = {one.chunk: one.digest for one in self.assigned.chunks}
-        envelope = commit(
-            changes.get("signer", self.identity),  # type: ignore[arg-type]
-            CommitmentTerms(**{name: changes.get(name, value) for name, value in terms.items()}),  # type: ignore[arg-type]
-            changes.get("sequence", 0),  # type: ignore[arg-type]
-            [
-                Committed(
-                    one.chunk,
-                    changes.get("input", inputs.get(one.chunk, bytes(32))),  # type: ignore[arg-type]
-                    changes.get("committed", one.digest),  # type: ignore[arg-type]
-                )
-                for one in results
-            ],
-        )
-        return Results(lease=self.lease, commitment=changes.get("commitment", envelope), results=results)  # type: ignore[arg-type]
-
-    @staticmethod
-    def _data(payload: bytes, changes: dict[str, object]) -> bytes:
-        if "data" in changes:
-            return changes["data"]  # type: ignore[return-value]
-        items = encoding.decode(payload)
-        assert isinstance(items, list)
-        return encoding.encode([[True, square(item)] for item in items])
-
-
-def changed(**changes: object) -> Callable[[Hostile], Awaitable[None]]:
-    async def attack(hostile: Hostile) -> None:
-        await hostile.channel.send(hostile.results(**changes))
-
-    return attack
-
-
-def raw(data: bytes) -> Callable[[Hostile], Awaitable[None]]:
-    async def attack(hostile: Hostile) -> None:
-        await hostile.stream.send(data)
-
-    return attack
-
-
-def says(make: Callable[[Hostile], Sequence[Message]]) -> Callable[[Hostile], Awaitable[None]]:
-    async def attack(hostile: Hostile) -> None:
-        await hostile.channel.send(*make(hostile))
-
-    return attack
 
 
 async def truncated(hostile: Hostile) -> None:
@@ -142,12 +28,45 @@ def part(offset: int, size: int) -> PayloadPart:
     return PayloadPart(digest=digest(b"x"), offset=offset, size_bytes=size, data=b"x")
 
 
+async def one_number_twice(hostile: Hostile) -> None:
+    """Two commitments of one lease with one number, each to other chunks: it could show either."""
+    await hostile.channel.send(hostile.results())
+    hostile.assigned = await hostile.next(Assign)
+    await hostile.channel.send(hostile.results(sequence=0))
+
+
+def forged_in_its_name(hostile: Hostile) -> list[Results]:
+    forged = hostile.results(signer=Identity(bytes(32)))
+    assert forged.commitment is not None
+    return [replace(forged, commitment=replace(forged.commitment, signer=hostile.peer))]
+
+
+def more_than_it_says(hostile: Hostile) -> list[Results]:
+    results = hostile.results()
+    return [replace(results, results=tuple(replace(one, size_bytes=one.size_bytes - 1) for one in results.results))]
+
+
+def a_receipt(hostile: Hostile) -> list[Receipts]:
+    receipt = Receipt(job=hostile.job, lease=hostile.lease, sequence=0, worker=hostile.peer, chunks=(), credits=9.0,
+                      price=9.0)  # fmt: skip
+    return [Receipts(lease=hostile.lease, receipt=hostile.identity.sign(receipt))]
+
+
+OTHER_VALUES = encoding.encode([[True, -1]])
+
+
 ATTACKS = {
     "no commitment": (changed(commitment=None), "without a commitment"),
     "signed by another": (changed(signer=Identity(bytes(32))), "expected"),
     "another lease": (changed(lease=LeaseId("other")), "another job or lease"),
     "skipped sequence": (changed(sequence=3), "number 0 is due"),
     "replayed": (says(lambda h: [h.results(), h.results()]), "which it was not given"),
+    "changed its mind": (
+        says(lambda h: [h.results(), h.results(data=OTHER_VALUES, sequence=1)]),
+        "which it was not given",
+    ),
+    "one number twice": (one_number_twice, "replayed: number 1 is due"),
+    "forged in its name": (says(forged_in_its_name), "is not valid"),
     "another manifest": (changed(manifest=digest(b"m")), "another manifest"),
     "another input": (changed(input=digest(b"i")), "root"),
     "equivocation": (changed(committed=digest(b"something else")), "root"),
@@ -158,7 +77,10 @@ ATTACKS = {
     "not outcomes": (changed(data=encoding.encode([7])), "outcome"),
     "not CBOR": (changed(data=b"\xff\xff"), "CBOR"),
     "part out of order": (says(lambda h: [part(5, 10)]), "is due"),
-    "part too large": (says(lambda h: [part(0, 2**40)]), "in all"),
+    "part too large": (says(lambda h: [part(0, CHUNK_RESULT_BYTES_MAX + 1)]), f"{CHUNK_RESULT_BYTES_MAX} is the most"),
+    "payloads that nothing names": (says(lambda h: [part(0, 1)] * (PAYLOADS_WAITING_MAX + 1)), "no message has named"),
+    "more than it says": (says(more_than_it_says), "not of the size it says"),
+    "a receipt of its own": (says(a_receipt), "Receipts out of turn"),
     "out of turn": (says(lambda h: [Ready(lease=h.lease, chunk_credit=9, environment=ENVIRONMENT)]), "out of turn"),
     "frame too long": (raw(b"\xff\xff\xff\xff\x0f"), str(FRAME_SIZE_BYTES_MAX)),
     "length overflow": (raw(b"\xff" * 9), "five bytes"),
@@ -168,23 +90,10 @@ ATTACKS = {
 }
 
 
-def join(v: Village, hostile: Hostile) -> None:
-    host = v.network.host(hostile.identity)
-    host.serve(JOB_PROTOCOL, hostile.serve)
-    v.hosts["hostile"] = host
-    v.records.append(
-        Capability(
-            peer=hostile.identity.peer_id,
-            sequence=1,
-            expires_at_unix_s=1e9,
-            addresses=tuple(host.addresses()),
-            runtimes=(OFFER,),
-        )
-    )
-
-
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_a_worker_that_breaks_the_protocol_is_let_go(name: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_worker_that_breaks_the_protocol_is_let_go(
+    name: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     attack, words = ATTACKS[name]
     hostile = Hostile(attack)
     async with village() as v:
@@ -197,6 +106,7 @@ async def test_a_worker_that_breaks_the_protocol_is_let_go(name: str, autojump_c
         assert view.state is JobState.DONE and [line.result for line in lines] == [n * n for n in range(30)]
         state = next(one.state for one in view.workers if one.peer == hostile.identity.peer_id)
         assert state.startswith("left:") and words in state
+        assert [one.levelname for one in caplog.records if one.levelno > logging.WARNING or one.exc_info] == []
 
 
 async def test_by_the_book_the_same_worker_is_accepted(autojump_clock: trio.testing.MockClock) -> None:
@@ -209,3 +119,20 @@ async def test_by_the_book_the_same_worker_is_accepted(autojump_clock: trio.test
         view, _ = await v.finish(coordinator, coordinator.submit(request(range(20), local=1)))
         mine = next(one for one in view.workers if one.peer == hostile.identity.peer_id)
         assert view.state is JobState.DONE and mine.chunks_done == len(hostile.assigned.chunks)
+
+
+@pytest.mark.parametrize("verify", ["none", "adaptive"])
+async def test_nobody_has_computed_longer_than_it_had_the_chunk(
+    verify: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Neither is it paid for that, nor does it spoil what is expected of the others."""
+    hostile = Hostile(changed(compute_s=1e15))
+    async with village() as v:
+        for honest in "ab":
+            await v.worker(honest, FunctionExecutor(square, item_s=0.2))
+        join(v, hostile)
+        coordinator = await v.coordinator(FunctionExecutor(square, item_s=0.2))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(60), local=0, verify=verify)))
+        assert view.state is JobState.DONE and [line.result for line in lines] == [n * n for n in range(60)]
+        assert view.compute_total_s < 4 * view.elapsed_s and view.credits < 3 * view.elapsed_s
+        assert sum(view.chunks.values()) < 60, "several items to a chunk, as they are cheap"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from receipts import receipt
 
 from peer import journal as journal_module
 from peer.journal import Journal
@@ -126,9 +127,20 @@ def test_old_finished_jobs_go_with_their_results_but_running_ones_stay(journal, 
 
 
 def test_a_receipt_counts_once(journal):
-    for envelope, given in ((b"one", False), (b"one", False), (b"two", False), (b"three", True)):
-        journal.add_receipt(envelope, given=given, peer="p", job=JOB, credits=1.5)
-    assert journal.credits() == {"earned": 3.0, "spent": 1.5}
+    for number, given in ((0, False), (0, False), (1, False), (0, True)):
+        journal.add_receipt(b"signed", receipt(number, 1.5), given=given, peer="p")
+    journal.add_receipt(b"signed", receipt(0, 1.5, "another lease"), given=False, peer="p")
+    journal.add_receipt(b"signed", receipt(0, 1.5), given=False, peer="q")
+    assert journal.credits() == {"earned": 6.0, "spent": 1.5}
+
+
+def test_a_receipt_signed_anew_or_changed_does_not_count_again(journal):
+    """Its coordinator has the key: it can make as many envelopes of one receipt as it likes."""
+    journal.add_receipt(b"signed", receipt(0, 1.5), given=False, peer="p")
+    journal.add_receipt(b"signed with another nonce", receipt(0, 1.5), given=False, peer="p")
+    journal.add_receipt(b"a larger one", receipt(0, 100.0), given=False, peer="p")
+    assert journal.credits()["earned"] == 1.5
+    assert journal.read("SELECT envelope FROM receipts") == [(b"signed",)]
 
 
 def test_the_address_book_is_bounded_and_newest_first(journal, monkeypatch):

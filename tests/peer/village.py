@@ -8,7 +8,7 @@ from random import Random
 
 import trio
 
-from peer.coordinator import Coordinator
+from peer.coordinator import Coordinator, NoWitness
 from peer.journal import Journal
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobView, ResultLine
@@ -18,6 +18,7 @@ from protocol.bodies import Manifest
 from protocol.capability import Capability, RuntimeOffer
 from protocol.ids import JobId, PeerId
 from protocol.signing import Identity
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 from simulations.memory_host import MemoryHost, MemoryNetwork, open_memory_network
 
@@ -92,7 +93,7 @@ class Village:
         self.journal = Journal.open(None)
         self._numbers = iter(range(1, 1000))
 
-    def _seam(self, name: str, executor: FunctionExecutor) -> Seam:
+    def seam(self, name: str, executor: FunctionExecutor) -> Seam:
         number = next(self._numbers)
         identity = Identity(number.to_bytes(32, "big"))
         self.hosts[name] = self.network.host(identity)
@@ -104,9 +105,11 @@ class Village:
     def peer(self, name: str) -> PeerId:
         return self.hosts[name].peer_id
 
-    async def worker(self, name: str, executor: FunctionExecutor, **policy: object) -> Worker:
-        seam = self._seam(name, executor)
-        worker = Worker(seam, WorkerPolicy(**policy))  # type: ignore[arg-type]
+    async def worker(
+        self, name: str, executor: FunctionExecutor, memory: WorkerMemory = NO_MEMORY, **policy: object
+    ) -> Worker:
+        seam = self.seam(name, executor)
+        worker = Worker(seam, WorkerPolicy(**policy), memory=memory)  # type: ignore[arg-type]
         self.workers[name] = worker
         await self._nursery.start(worker.run)
         self.records.append(
@@ -121,10 +124,13 @@ class Village:
         )
         return worker
 
+    def directory(self, name: str) -> FixedDirectory:
+        """All workers, as found by this peer."""
+        return FixedDirectory(self.hosts[name], self.records)
+
     async def coordinator(self, executor: FunctionExecutor) -> Coordinator:
-        seam = self._seam("coordinator", executor)
-        directory = FixedDirectory(self.hosts["coordinator"], self.records)
-        coordinator = Coordinator(seam, directory, self.journal)  # type: ignore[arg-type]
+        seam = self.seam("coordinator", executor)
+        coordinator = Coordinator(seam, self.directory("coordinator"), self.journal, NoWitness())  # type: ignore[arg-type]
         await self._nursery.start(coordinator.run)
         return coordinator
 

@@ -1,0 +1,134 @@
+"""Workers that are never done: results that trickle or never end cost a moment and bounded memory, not the job."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+from hostile import Hostile, join, square
+from village import FunctionExecutor, Village, request, village
+
+from peer.views import JobState, JobView
+from peer.worker_link import RESULT_BYTES_COLLECTED_MAX
+from protocol.framing import frame
+from protocol.ids import digest
+from protocol.job_machine import DEADLINE_GRACE_S
+from protocol.limits import CHUNK_RESULT_BYTES_MAX, FRAME_SIZE_BYTES_MAX, HEARTBEAT_INTERVAL_S, PART_SIZE_BYTES_MAX
+from protocol.messages.job import JOB_CODEC, Heartbeat, PayloadPart
+from protocol.worker_book import SILENCE_S_MAX
+from simulations.memory_stream import PIPE_SIZE_BYTES_MAX
+
+ITEM_TIMEOUT_S = 5.0
+ITEM_S = 0.2
+ITEMS = 400
+"""Work for two honest workers for about a minute, so that every deadline passes while the job runs."""
+
+
+async def bytes_of_a_frame(hostile: Hostile) -> None:
+    """A byte now and then of a message that would be right: a heartbeat cannot come between."""
+    for byte in frame(JOB_CODEC.encode(hostile.results())):
+        await hostile.stream.send(bytes([byte]))
+        await trio.sleep(HEARTBEAT_INTERVAL_S)
+
+
+async def parts_of_a_result(hostile: Hostile) -> None:
+    """A byte now and then of the largest result that is allowed, alive all the while."""
+    for offset in range(CHUNK_RESULT_BYTES_MAX):
+        part = PayloadPart(digest=digest(b"?"), offset=offset, size_bytes=CHUNK_RESULT_BYTES_MAX, data=b"x")
+        await hostile.channel.send(part, Heartbeat(lease=hostile.lease, running=(hostile.assigned.chunks[0].chunk,)))
+        await trio.sleep(HEARTBEAT_INTERVAL_S)
+
+
+async def nothing_but_heartbeats(hostile: Hostile) -> None:
+    while True:
+        await hostile.channel.send(Heartbeat(lease=hostile.lease))
+        await trio.sleep(HEARTBEAT_INTERVAL_S)
+
+
+async def half_a_result(hostile: Hostile) -> None:
+    """The first parts, and then it only lives on."""
+    data = bytes(PART_SIZE_BYTES_MAX)
+    for place in range(3):
+        offset = place * PART_SIZE_BYTES_MAX
+        part = PayloadPart(digest=digest(b"?"), offset=offset, size_bytes=CHUNK_RESULT_BYTES_MAX, data=data)
+        await hostile.channel.send(part)
+    await nothing_but_heartbeats(hostile)
+
+
+WAYS = {
+    "bytes of a frame": (bytes_of_a_frame, SILENCE_S_MAX, "no sign of life"),
+    "parts of a result": (parts_of_a_result, ITEM_TIMEOUT_S + DEADLINE_GRACE_S, "kept a chunk beyond its time limit"),
+    "half a result": (half_a_result, ITEM_TIMEOUT_S + DEADLINE_GRACE_S, "kept a chunk beyond its time limit"),
+    "heartbeats": (nothing_but_heartbeats, ITEM_TIMEOUT_S + DEADLINE_GRACE_S, "kept a chunk beyond its time limit"),
+}
+
+
+class Loris(Hostile):
+    """Says when it was let go: its stream breaks, or the coordinator's last words come."""
+
+    def __init__(self, attack: Callable[[Hostile], Awaitable[None]]) -> None:
+        super().__init__(self._until_let_go)
+        self._slowly = attack
+        self.bytes_sent = 0
+        self.lasted_s = 0.0
+
+    async def _until_let_go(self, hostile: Hostile) -> None:
+        began = trio.current_time()
+        try:
+            await self._slowly(hostile)
+        finally:
+            self.lasted_s = trio.current_time() - began
+            self.bytes_sent = self.channel.bytes_sent
+
+
+async def run_beside(v: Village, loris: Loris, items: int) -> JobView:
+    for honest in "ab":
+        await v.worker(honest, FunctionExecutor(square, item_s=ITEM_S))
+    join(v, loris)
+    coordinator = await v.coordinator(FunctionExecutor(square, item_s=ITEM_S))
+    job = coordinator.submit(request(range(items), local=0, item_timeout_s=ITEM_TIMEOUT_S))
+    view, lines = await v.finish(coordinator, job)
+    assert view.state is JobState.DONE and [line.result for line in lines] == [n * n for n in range(items)]
+    assert view.liars == [], "slow is not a lie"
+    return view
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_is_never_done_is_let_go_at_a_deadline(
+    way: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    attack, deadline_s, words = WAYS[way]
+    loris = Loris(attack)
+    async with village() as v:
+        view = await run_beside(v, loris, ITEMS)
+        assert any(words in line for line in view.events), view.events
+        assert deadline_s - 1.0 < loris.lasted_s < deadline_s + 3 * HEARTBEAT_INTERVAL_S
+    assert [one.levelname for one in caplog.records if one.levelno > logging.WARNING or one.exc_info] == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_short_job_does_not_wait_for_who_is_never_done(
+    way: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whoever is idle is given the same chunk long before the deadline."""
+    async with village() as v:
+        view = await run_beside(v, Loris(WAYS[way][0]), 10)
+        assert view.elapsed_s < SILENCE_S_MAX
+
+
+async def endless_results(hostile: Hostile) -> None:
+    """Whole payloads of the largest parts, one after the other, which no result ever names."""
+    data = bytes(PART_SIZE_BYTES_MAX)
+    while True:
+        await hostile.channel.send(PayloadPart(digest=digest(data), offset=0, size_bytes=len(data), data=data))
+
+
+async def test_endless_results_end_at_the_limit_on_memory(autojump_clock: trio.testing.MockClock) -> None:
+    loris = Loris(endless_results)
+    async with village() as v:
+        view = await run_beside(v, loris, 20)
+        state = next(one.state for one in view.workers if one.peer == loris.peer)
+        assert f"goes over {RESULT_BYTES_COLLECTED_MAX} in all" in state
+    under_way = PIPE_SIZE_BYTES_MAX + 2 * FRAME_SIZE_BYTES_MAX
+    assert RESULT_BYTES_COLLECTED_MAX < loris.bytes_sent < 1.01 * RESULT_BYTES_COLLECTED_MAX + under_way
