@@ -17,27 +17,17 @@ agrees with one that raised the same type of error, whatever its message.
 """
 
 import math
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import cast
-
-import cbor2
 
 from protocol import array_numbers, encoding
-from protocol.array_numbers import EXACT_INT_MAX
-from protocol.arrays import TypedArray, array_hook, array_tag
-from protocol.errors import BadFrame, LocalError
+from protocol.arrays import TypedArray
+from protocol.errors import LocalError
 from protocol.ids import digest
 from protocol.outcomes import comparison_key
+from protocol.result_values import as_array, canonical_outcome, decode_result, is_too_large, plain_number
 
-PARTS_COMPARED_MAX = 250_000
-"""Numbers, texts, lists and so on in one result, those in arrays and in long lists of numbers left out.
-
-Results with more are compared as by `exact`: hostile ones must not keep the coordinator busy.
-"""
-TAG_LIST = 41
 CALIBRATION_PAIRS = 16
 AUTO_MARGIN = 100.0
 AUTO_RTOL_MIN, AUTO_RTOL_MAX = 1e-12, 1e-6
@@ -94,11 +84,11 @@ class Comparator:
         `verify`: for all that pass, since there may be several right ones.
         """
         if self.kind is Kind.CANONICAL:
-            outcomes = _outcomes(data)
-            if not _is_too_large(data, outcomes):
-                return digest(encoding.encode([_canonical_outcome(one) for one in outcomes]))
+            outcomes = decode_result(data)
+            if not is_too_large(data, outcomes):
+                return digest(encoding.encode([canonical_outcome(one) for one in outcomes]))
         if self.kind is Kind.VERIFY:
-            return digest(encoding.encode([one[:1] if one[0] is True else one[:2] for one in _outcomes(data)]))
+            return digest(encoding.encode([one[:1] if one[0] is True else one[:2] for one in decode_result(data)]))
         return comparison_key(data)
 
     def same(self, one: bytes, other: bytes) -> bool:
@@ -114,10 +104,10 @@ class Comparator:
         """
         if one == other:
             return 0.0
-        first, second = _outcomes(one), _outcomes(other)
+        first, second = decode_result(one), decode_result(other)
         if len(first) != len(second):
             return math.inf
-        if _is_too_large(one, first) or _is_too_large(other, second):
+        if is_too_large(one, first) or is_too_large(other, second):
             return 0.0 if comparison_key(one) == comparison_key(other) else math.inf
         return self._largest(self._between_outcomes(a, b) for a, b in zip(first, second, strict=True))
 
@@ -146,7 +136,7 @@ class Comparator:
         """By recursion: the decoder bounds the depth."""
         if one is other:
             return 0.0
-        one, other = _plain_number(one), _plain_number(other)
+        one, other = plain_number(one), plain_number(other)
         if type(one) in _NUMBERS and type(other) in _NUMBERS:
             return self._between_numbers(one, other)  # type: ignore[arg-type]
         match one, other:
@@ -159,7 +149,7 @@ class Comparator:
         return 0.0 if type(one) is type(other) and one == other else math.inf
 
     def _between_lists(self, one: list[object], other: list[object]) -> float:
-        first, second = _as_array(one), _as_array(other)
+        first, second = as_array(one), as_array(other)
         if first is None or second is None:
             return self._largest(map(self._between, one, other))
         needed = array_numbers.needed_rtol(first, second, self.atol)
@@ -207,83 +197,4 @@ def _of_kind(kind: Kind, value: str) -> Comparator:
 def _in_range(value: float, low: float, below: float) -> float:
     if not low <= value < below:
         raise ValueError
-    return value
-
-
-# Results.
-
-
-def _outcomes(data: bytes) -> list[list[object]]:
-    value = encoding.decode(data, array_hook)
-    if not isinstance(value, list) or not all(isinstance(one, list) and len(one) > 1 for one in value):
-        raise BadFrame("a result must be a list of outcomes")
-    return value
-
-
-def _canonical_outcome(outcome: list[object]) -> list[object]:
-    return [True, _canonical(outcome[1])] if outcome[0] is True else outcome[:2]
-
-
-def _canonical(value: object) -> object:
-    """One value for all that say the same; encoding it does the rest (order of keys, width of floats, NaN)."""
-    match _plain_number(value):
-        case bool() as truth:
-            return truth
-        case int() | float() as number:
-            return _as_float(number)
-        case list() as found:
-            return _canonical_list(found)
-        case dict() as found:
-            return {key: _canonical(one) for key, one in found.items()}
-        case TypedArray() as found:
-            return array_tag(array_numbers.canonical(found))
-    return value
-
-
-def _canonical_list(found: list[object]) -> object:
-    """Long ones of numbers in one piece, tagged as what they are: to write millions one by one takes seconds."""
-    packed = _as_array(found)
-    if packed is None:
-        found = [_canonical(one) for one in found]
-        packed = _as_array(found)
-    return found if packed is None else cbor2.CBORTag(TAG_LIST, array_tag(array_numbers.canonical(packed)))
-
-
-def _as_float(number: float) -> float:
-    """Without the sign of zero; a whole number that no float is equal to stays what it is."""
-    try:
-        return float(number) + 0.0 if number != number or float(number) == number else number
-    except OverflowError:
-        return number
-
-
-def _as_array(found: list[object]) -> TypedArray | None:
-    """A long list of floats alone, or of whole numbers that are floats as well: it needs no look at each."""
-    kinds = set(map(type, found)) if len(found) >= array_numbers.FEW else set()
-    if kinds == {float}:
-        return TypedArray("float64", (len(found),), array("d", cast(list[float], found)).tobytes())
-    whole = cast(list[int], found)
-    if kinds == {int} and min(whole) >= -EXACT_INT_MAX and max(whole) <= EXACT_INT_MAX:
-        return TypedArray("int64", (len(found),), array("q", whole).tobytes())
-    return None
-
-
-def _is_too_large(data: bytes, outcomes: list[list[object]]) -> bool:
-    """A part takes at least a byte. The count is the same for all results that are equal by any comparator."""
-    left: list[object] = [outcomes] if len(data) > PARTS_COMPARED_MAX else []
-    count = 0
-    while left and count <= PARTS_COMPARED_MAX:
-        found = left.pop()
-        if isinstance(found, list) and _as_array(found) is not None:
-            continue
-        inner = cast(list[object], list(found.values()) if isinstance(found, dict) else found)
-        count += len(inner)
-        left.extend(one for one in inner if type(one) in (list, dict))
-    return count > PARTS_COMPARED_MAX
-
-
-def _plain_number(value: object) -> object:
-    """Whether a library gives a number or an array without dimensions depends on its version."""
-    if isinstance(value, TypedArray) and not value.shape:
-        return value.first()
     return value

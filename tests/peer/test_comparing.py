@@ -240,6 +240,7 @@ async def test_the_jobs_own_check_catches_a_lie_at_once_and_believes_the_rest(
         assert set(here.checks) == set(range(1, 101))
         assert any("verify refuses the result" in line for line in view.events)
         assert "passed the job's own check" in view.comparison
+        assert view.plan == ""
 
 
 @pytest.mark.parametrize("hostile", ["text", 1.5, [], {"a": None}, float("nan")])

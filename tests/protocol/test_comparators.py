@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from wire_strategies import plain_values
 
-from protocol import array_numbers, comparators, encoding
+from protocol import array_numbers, encoding, result_values
 from protocol.arrays import TypedArray, encode_array
 from protocol.comparators import Comparator, parse_comparator
 from protocol.errors import BadFrame, LocalError
@@ -308,7 +308,7 @@ def test_deeper_nests_are_no_results() -> None:
 
 
 def test_a_result_of_very_many_parts_is_compared_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparators, "PARTS_COMPARED_MAX", 2000)
+    monkeypatch.setattr(result_values, "PARTS_COMPARED_MAX", 2000)
     many = [[n] for n in range(1001)]
     one, other = result(many, 1), result(many, 1.0)
     assert not any(comparator.same(one, other) for comparator in EVERY)
