@@ -89,6 +89,19 @@ async def test_audits_of_results_that_count_confirm_and_convict(autojump_clock: 
         assert confirmed.audits > 0
 
 
+async def test_results_that_count_stand_when_an_audit_differs_in_the_last_bits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(noisy(1e-12, 1), item_s=1.0))
+        coordinator = await v.coordinator(FunctionExecutor(noisy(1e-12, 4), item_s=1.0))
+        coordinator.trust.pair(v.peer("a"))
+        asked = request(range(40), verify="adaptive", compare="tolerance:1e-9", local=0, audit_share=1.0)
+        view, lines = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.DONE and len(lines) == 40 and view.audits > 0
+        assert view.revoked == 0 and not view.liars
+
+
 async def test_a_tolerance_is_calibrated_on_the_first_pairs(autojump_clock: trio.testing.MockClock) -> None:
     """The lie is within the tolerance at the start, and beyond the one that honest results call for."""
     async with village() as v:
