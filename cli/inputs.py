@@ -18,6 +18,8 @@ _NO_RUN = (
     "has no function `run` at its top level; add `def run(item): ...`, which is called once for each line of --map"
 )
 
+_VERIFY_FORM = "`def verify(item, result): ...`, which says whether a result is right"
+
 
 def read_job_file(path: Path) -> str:
     """The source of a job file that defines `run(item)`; raises `WrongUse`."""
@@ -35,6 +37,21 @@ def read_job_file(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise WrongUse(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+
+
+def check_has_verify(path: Path, code: str) -> None:
+    """For `--compare verify`: the file, read by `read_job_file`, defines the check as well; raises `WrongUse`."""
+    for statement in _top_level(ast.parse(code).body):
+        match statement:
+            case ast.FunctionDef(name="verify", args=arguments):
+                if len(arguments.posonlyargs + arguments.args) < 2 and arguments.vararg is None:
+                    raise WrongUse(f"{path}:{statement.lineno}: `verify` must take item and result: {_VERIFY_FORM}")
+                return
+            case _ if "verify" in _names_bound(statement):
+                return
+    raise WrongUse(
+        f"{path} has no function `verify` at its top level, which --compare verify needs; add {_VERIFY_FORM}"
+    )
 
 
 def read_items(path: Path) -> list[object]:

@@ -50,6 +50,19 @@ Bootstrap = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over results that are already there.")]
 
+Compare = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, tolerance:auto, image:DB; "
+        "verify: the job file's verify(item, result) checks each instead.",
+    ),
+]
+
+SamePlatform = Annotated[
+    bool, typer.Option("--same-platform", help="Compare results of a chunk among workers of one kind alone.")
+]
+
 
 @app.command()
 def start(
@@ -108,6 +121,8 @@ def submit(
     audit_share: Annotated[
         str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
     ] = f"{AUDIT_SHARE:.0%}",
+    compare: Compare = "exact",
+    same_platform: SamePlatform = False,
     local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
     price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
     item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
@@ -143,6 +158,8 @@ def submit(
         max_overhead=max_overhead,
         assume_liars=assume_liars,
         audit_share=audit_share,
+        compare=compare,
+        same_platform=same_platform,
         local=local,
         price_max=price_max,
         item_timeout_s=item_timeout,

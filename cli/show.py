@@ -146,6 +146,8 @@ def _job_table(job: JobView) -> Table:
     table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds")
     table.add_row("verification", f"{job.verify}: {count(job.audits, 'audit')}, {count(job.votes, 'vote')}, "
                   f"{count(job.mismatches, 'mismatch', 'mismatches')}")  # fmt: skip
+    if job.compare != "exact":
+        table.add_row("comparison", clean("; ".join(filter(None, (job.compare, job.comparison)))))
     if job.error_bound is not None:
         table.add_row("wrong results", _bound_in_words(job))
     table.add_row("overhead", f"{job.overhead:.2f} executions per item ({job.executions:,} in all)")

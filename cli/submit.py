@@ -10,7 +10,7 @@ import msgspec
 from cli.child import ChildPeer, peer_options
 from cli.console import print_json, say, show
 from cli.exits import DONE, INTERRUPTED, WrongUse
-from cli.inputs import prepare_out, read_items, read_job_file
+from cli.inputs import check_has_verify, prepare_out, read_items, read_job_file
 from cli.interrupts import terminated_like_interrupted
 from cli.progress import JobProgress, follow
 from cli.results import exit_code, first_failures, write_results
@@ -47,6 +47,7 @@ def make_request(*, runtime: str, local: str, memory_mib: int, **wanted: str | f
         raise WrongUse(f"no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
     wanted["audit_share"] = _share("--audit-share", str(wanted["audit_share"]))
     _check_policy(wanted)
+    _check_comparator(str(wanted["compare"]))
     plain = {**wanted, "runtime": runtime, "local": _slots(local), "memory_bytes_max": memory_mib * MIB}
 
     def make(code: str, items: list[object]) -> JobRequest:
@@ -64,6 +65,8 @@ def submit(options: SubmitOptions, make: RequestMaker) -> int:
     for address in options.bootstrap:
         _check_bootstrap(address)
     request = make(read_job_file(options.job_file), read_items(options.inputs))
+    if request.compare.strip() == "verify":
+        check_has_verify(options.job_file, request.code)
     if not options.detach:
         prepare_out(options.out, force=options.force)
     with terminated_like_interrupted():
@@ -175,6 +178,15 @@ def _check_policy(wanted: Mapping[str, str | float | int]) -> None:
         parse_policy(str(wanted["verify"]), target)
     except LocalError as error:
         raise WrongUse(f"--verify: {error}") from error
+
+
+def _check_comparator(text: str) -> None:
+    from protocol.comparators import parse_comparator
+
+    try:
+        parse_comparator(text)
+    except LocalError as error:
+        raise WrongUse(f"--compare: {error}") from error
 
 
 def _share(option: str, text: str) -> float:

@@ -23,7 +23,7 @@ from protocol.errors import LocalError
 from protocol.ids import PeerId
 from protocol.limits import RECORD_LIFETIME_S
 from protocol.messages.dht import Contact
-from protocol.worker_machine import Standing
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class PeerCore:
         tell: Callable[[NodeEvent], None],
         on_receipt: OnReceipt | None = None,
         on_complaint: OnComplaint = lambda coordinator, text: None,
-        standing: Standing = lambda coordinator: 0.0,
+        memory: WorkerMemory = NO_MEMORY,
         book: AddressBook | None = None,
         on_lookup: OnLookup | None = None,
     ) -> None:
@@ -114,7 +114,7 @@ class PeerCore:
             seam.host, identity=seam.identity, random=seam.random, wall_clock=seam.wall_clock, on_lookup=on_lookup
         )
         self.directory = Directory(self.dht, seam.identity, random=seam.random, wall_clock=seam.wall_clock)
-        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, standing=standing)
+        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, memory=memory)
         self.started_at = -inf
         self._tell = tell
         self._book = book

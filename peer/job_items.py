@@ -52,10 +52,14 @@ class JobItems:
 
     def payload(self, piece: Piece) -> bytes:
         """Canonical CBOR of the list of the piece's items."""
-        return _array_head(piece.stop - piece.start) + b"".join(self._encoded[piece.start : piece.stop])
+        return array_head(piece.stop - piece.start) + b"".join(self._encoded[piece.start : piece.stop])
+
+    def encoded(self, item: int) -> bytes:
+        """Canonical CBOR of one item."""
+        return self._encoded[item]
 
 
-def _array_head(length: int) -> bytes:
+def array_head(length: int) -> bytes:
     """The head of a CBOR array in its shortest form (RFC 8949, section 3)."""
     if length < 24:
         return bytes([_CBOR_ARRAY | length])

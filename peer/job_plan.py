@@ -17,10 +17,11 @@ class PlanFields(TypedDict):
 
 
 def plan_of(machine: JobMachine) -> PlanFields:
-    """The plan while other peers are at hand, and the bound once results are final; plain policies have no plan."""
+    """The plan of `adaptive` while other peers are at hand, and the bound once results are final."""
     checked, target = machine.checked, machine.rules.target
     bound = error_bound(target, checked) if checked is not None else None
-    if not isinstance(machine.court.policy, Adaptive) or not machine.workers.clean_at_start():
+    planned = isinstance(machine.court.policy, Adaptive) and not machine.rules.self_checking
+    if not planned or not machine.workers.clean_at_start():
         return PlanFields(plan="", shortfall="", error_bound=bound)
     plan, shortfall = machine.forecast()
     return PlanFields(plan=plan_line(target, plan), shortfall=shortfall, error_bound=bound)

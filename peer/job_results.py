@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from peer.candidates import Candidates
 from peer.views import ResultLine
 from protocol.chunk import Failure
 from protocol.ids import ChunkId, PeerId
@@ -36,38 +37,35 @@ class Tallied:
 class JobResults:
     """Candidate results by chunk and key, and the sums of those that count."""
 
-    def __init__(self, sink: ResultSink) -> None:
+    def __init__(self, sink: ResultSink, candidates: Candidates) -> None:
+        self._candidates = candidates
         self._sink = sink
-        self._candidates: dict[ChunkId, dict[bytes, tuple[bytes, float]]] = {}
         self._settled: dict[ChunkId, Tallied] = {}
         self.items_done = 0
         self.items_failed = 0
         self.compute_s = 0.0
 
-    def keep(self, chunk: ChunkId, key: bytes, data: bytes, compute_s: float) -> None:
-        """A result that may come to count."""
-        self._candidates.setdefault(chunk, {}).setdefault(key, (data, compute_s))
-
     def settle(self, piece: Piece, key: bytes, worker: PeerId, *, checked: bool) -> None:
         """The result with this key counts; not `checked`: on the word of this worker alone."""
-        data, compute_s = self._candidates.pop(piece.chunk)[key]
+        candidate, data = self._candidates.get(piece.chunk, key)
+        self._candidates.settled(piece.chunk)
         outcomes = decode_outcomes(data, piece.stop - piece.start)
         failed = sum(not outcome.ok for outcome in outcomes)
         self._sink.record([_line(piece.start + n, outcome, worker, checked) for n, outcome in enumerate(outcomes)])
-        self._add(piece, Tallied(len(outcomes) - failed, failed, compute_s))
+        self._add(piece, Tallied(len(outcomes) - failed, failed, candidate.compute_s))
 
     def give_up(self, piece: Piece, failure: Failure, tried: int) -> None:
         """The chunk failed wherever it was tried."""
         error = f"{failure.kind} on {tried} peer{'s' * (tried != 1)}" + (
             f": {failure.detail}" if failure.detail else ""
         )
-        self._candidates.pop(piece.chunk, None)
+        self._candidates.drop(piece.chunk)
         self._sink.record([ResultLine(item=item, ok=False, error=error) for item in range(piece.start, piece.stop)])
         self._add(piece, Tallied(0, piece.stop - piece.start, 0.0))
 
     def uphold(self, piece: Piece) -> None:
-        """The result that counts was found right; what was kept besides it is of no more use."""
-        self._candidates.pop(piece.chunk, None)
+        """The result that counts was found right; whatever else was kept may be of no more use."""
+        self._candidates.settled(piece.chunk)
         self._sink.confirm(range(piece.start, piece.stop))
 
     def revoke(self, piece: Piece) -> None:

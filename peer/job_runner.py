@@ -5,11 +5,13 @@ No rule is made here: every event goes through `tell`, every effect through `_ca
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
 from dht.directory import Directory
+from peer.candidates import Candidates
 from peer.deadline import DeadlineTimer
 from peer.evidence import Evidence
 from peer.job_items import JobItems
@@ -19,12 +21,14 @@ from peer.job_sum import STORY_LINES_MAX
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.local_slots import LocalSlots, LocalWork
+from peer.result_checks import ResultChecks, Said
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobState, JobView
 from peer.worker_link import CheckedResult
 from peer.worker_pool import WorkerPool
 from protocol.adaptive import parse_policy
 from protocol.chunk import Failure
+from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
 from protocol.job_events import (
@@ -45,6 +49,7 @@ from protocol.job_events import (
     LieCaught,
     Pay,
     Piece,
+    Proof,
     RecallAudit,
     ResultArrived,
     Revoked,
@@ -57,7 +62,6 @@ from protocol.job_events import (
 )
 from protocol.job_machine import JobMachine, JobRules
 from protocol.limits import LOCAL_CHUNK_CREDIT
-from protocol.outcomes import comparison_key
 
 log = logging.getLogger(__name__)
 
@@ -98,19 +102,30 @@ class JobRunner:
         self._open_ended = open_ended
         self._items = JobItems(numbers)
         self._sizes_bytes = self._items.add(request.items)
-        self._results = JobResults(books.results)
+        comparator = parse_comparator(request.compare)
+        self._candidates = Candidates(comparator, seam.data_folder)
+        self._results = JobResults(books.results, self._candidates)
+        self_checking = comparator.kind is Kind.VERIFY
         rules = JobRules(
-            policy, can_execute, target, max(1, request.local), request.item_timeout_s, request.worker_wait_s
+            policy,
+            can_execute,
+            target,
+            own_slots=max(1, request.local),
+            self_checking=self_checking,
+            same_platform=request.same_platform,
+            item_timeout_s=request.item_timeout_s,
+            worker_wait_s=request.worker_wait_s,
         )
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
         manifest = manifest_of(job, request)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
-        terms = JobTerms(job, manifest, request, max(1, wanted), books.banned, books.clean_of, books.on_stranger)
+        terms = JobTerms(job, manifest, request, max(1, wanted), books.trust, books.on_stranger)
         self._pool = WorkerPool(seam, directory, terms, self)
         self._evidence = Evidence(self._pool.manifest)
         work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)
         self._local = LocalSlots(work, request.local)
+        self._checks = ResultChecks(seam.executor, manifest, self._items, self._fail) if self_checking else None
         self._story: deque[str] = deque(maxlen=STORY_LINES_MAX)
         self._started_at = trio.current_time()
         self._ended_at: float | None = None
@@ -124,9 +139,15 @@ class JobRunner:
 
     async def run(self) -> None:
         """From the first call to the last receipt. Cancelling leaves the job unfinished."""
+        with self._candidates:
+            await self._run()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.run)
             nursery.start_soon(self._local.run)
+            if self._checks is not None:
+                nursery.start_soon(self._checks.run)
             nursery.start_soon(self._timer.run)
             await trio.lowlevel.checkpoint()
             self._begin()
@@ -151,8 +172,9 @@ class JobRunner:
                 self._books.on_effect(effect)
                 self._carry_out(effect)
         except LocalError as error:
-            log.error("job %s: %s", self._job, error)
-            self._end(JobState.FAILED, str(error))
+            self._fail(error)
+        if not self._machine.book.open and not self._machine.book.settled:
+            self._candidates.clear()
         if isinstance(event, WorkerReady) and self._state is JobState.CALLING:
             self._state = JobState.RUNNING
         self._timer.rearm()
@@ -228,9 +250,14 @@ class JobRunner:
     def _on_lie(self, lie: LieCaught) -> None:
         items = self._items.in_words(lie.piece)
         self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
-        proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece))
+        proof = self._evidence.against(lie.peer, lie.piece.chunk, self._items.payload(lie.piece), self._given_by(lie))
         follows = self._books.caught(lie.peer, f"wrong about {items} of job {self._job}", proof)
         self._pool.complain(lie.peer, f"{items} of job {self._job}; {follows}")
+
+    def _given_by(self, lie: LieCaught) -> bytes:
+        """The digest of a result shows a lie only where results are compared by their bytes."""
+        exact = self._request.compare == "exact"
+        return b"" if exact else self._candidates.given_by(lie.piece.chunk, lie.peer)
 
     def _pay(self, pay: Pay) -> None:
         receipt = self._pool.pay(pay)
@@ -241,6 +268,10 @@ class JobRunner:
         if ending is Ending.NO_WORKER:
             reason = f"{reason}: {funnel_in_words(self._pool.auction)}"
         self._end(_STATE_OF[ending], reason)
+
+    def _fail(self, error: LocalError) -> None:
+        log.error("job %s: %s", self._job, error)
+        self._end(JobState.FAILED, str(error))
 
     def _end(self, state: JobState, message: str) -> None:
         if self._finished.is_set():
@@ -258,29 +289,54 @@ class JobRunner:
     def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
         """From a worker."""
         self._evidence.keep(peer, result.piece.chunk, result.batch)
-        self._results.keep(result.piece.chunk, result.key, result.data, result.compute_s)
-        self.tell(ResultArrived(peer, result.piece.chunk, result.key, result.compute_s))
+
+        def judged(proof: Proof | None, why: str) -> None:
+            refused = proof is Proof.WRONG
+            if refused:
+                self.note(f"verify refuses the result of {short(peer)}: {why}")
+            key = self._candidates.add(result.piece.chunk, peer, result.data, result.compute_s, refused=refused)
+            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s, proof=proof))
+
+        self._check(result.piece, result.data, judged)
 
     def _on_local(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
         me = self._seam.host.peer_id
         if isinstance(answer, ExecutionFailure):
             self.tell(FailureArrived(me, piece.chunk, Failure(answer.kind, answer.item, answer.detail)))
-            return
-        key = self._keep_own(piece, answer)
-        self.tell(ResultArrived(me, piece.chunk, key, answer.compute_s))
+        else:
+            self._check_own(piece, answer, partial(ResultArrived, me))
 
     def _on_audited(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
         if isinstance(answer, ExecutionFailure):
             self.tell(AuditDone(piece.chunk, None, detail=answer.detail))
-            return
-        self.tell(AuditDone(piece.chunk, self._keep_own(piece, answer), answer.compute_s))
+        else:
+            self._check_own(piece, answer, AuditDone)
 
-    def _keep_own(self, piece: Piece, answer: Execution) -> bytes:
+    def _check_own(self, piece: Piece, answer: Execution, make: Callable[..., Event]) -> None:
         if answer.log:
             self.on_log(self._seam.host.peer_id, piece.chunk, answer.log)
-        key = comparison_key(answer.data)
-        self._results.keep(piece.chunk, key, answer.data, answer.compute_s)
-        return key
+
+        def judged(proof: Proof | None, why: str) -> None:
+            if proof is Proof.WRONG:
+                self.note(f"verify refuses a result of this machine: {why}")
+            key, agreement = self._candidates.add_own(piece.chunk, answer.data, answer.compute_s)
+            self.tell(make(piece.chunk, key, answer.compute_s, agreement=agreement, proof=proof))
+
+        self._check(piece, answer.data, judged)
+
+    def _check(self, piece: Piece, data: bytes, judged: Said) -> None:
+        """At once where the job has no check of its own. A local error ends the job."""
+
+        def guarded(proof: Proof | None, why: str) -> None:
+            try:
+                judged(proof, why)
+            except LocalError as error:
+                self._fail(error)
+
+        if self._checks is None:
+            guarded(None, "")
+        else:
+            self._checks.add(piece, data, guarded)
 
     def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
         """Output of a chunk, wherever it ran."""
@@ -312,6 +368,8 @@ class JobRunner:
             state=self._state,
             runtime=self._request.runtime,
             verify=self._request.verify,
+            compare=self._request.compare,
+            comparison=(self._checks or self._candidates).in_words(),
             max_error=self._request.max_error,
             assume_liars=self._request.assume_liars,
             message=self._message or self._waiting_for(),

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from peer.job_results import ResultSink
 from peer.seam import Executor
+from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from protocol.bodies import Manifest, Receipt
+from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
 from protocol.ids import JobId, PeerId
@@ -23,8 +25,7 @@ class JobBooks:
     add_log: Callable[[JobId, int, str, str], None]
     caught: Callable[[PeerId, str, FraudProof | None], str]
     """A peer gave a wrong result, and which; with the proof where there is one. Says what follows for the peer."""
-    banned: Callable[[], dict[str, str]]
-    clean_of: Callable[[str], float]
+    trust: TrustBook
     on_stranger: Callable[[PeerId], None]
     """A peer works for us that nothing is known of."""
     add_clean: Callable[[str, float, int], None]
@@ -39,6 +40,10 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Ex
     """Whether this machine can execute the job's chunks itself; raises `LocalError` when it must and cannot."""
     if any(offer.name == request.runtime for offer in executor.offers()):
         return True
+    if parse_comparator(request.compare).kind is Kind.VERIFY:
+        raise LocalError(
+            f"--compare verify needs {request.runtime} in a sandbox on this machine: use another --compare"
+        )
     if request.local:
         raise LocalError(f"this machine cannot run {request.runtime} itself: use --local off")
     if isinstance(policy, Audit):
@@ -61,4 +66,5 @@ def manifest_of(job: JobId, request: JobRequest) -> Manifest:
         name=request.name,
         item_timeout_s=request.item_timeout_s,
         memory_bytes_max=request.memory_bytes_max,
+        compare=request.compare,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from peer.worker_link import CheckedResult
 from protocol.bodies import Manifest
@@ -36,9 +37,9 @@ class JobTerms:
     manifest: Manifest
     request: JobRequest
     slots_wanted: int
-    banned: Callable[[], dict[str, str]]
-    clean_of: Callable[[str], float]
+    trust: TrustBook
     on_stranger: Callable[[PeerId], None]
+    """Told of workers that nothing is known of."""
 
     def call(self, call_id: int) -> Call:
         """The call for bids."""

@@ -185,13 +185,6 @@ class Journal:
                 (digest(known_by), given, peer, receipt.job, receipt.credits, envelope_bytes),
             )
 
-    def standing(self, peer: str) -> float:
-        """Credits that a peer has earned from us beyond what we have earned from it."""
-        rows = self.read(
-            "SELECT SUM(CASE WHEN given THEN credits ELSE -credits END) FROM receipts WHERE peer = ?", peer
-        )
-        return float(rows[0][0] or 0.0)
-
     def credits(self) -> dict[str, float]:
         """Credits `earned` by our work for others and `spent` on theirs for us."""
         sums = dict(self.read("SELECT given, SUM(credits) FROM receipts GROUP BY given"))

@@ -1,6 +1,5 @@
 """One peer on a machine: the core of every peer, with the coordinator, the journal and the control API."""
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,17 +17,15 @@ from peer.node_views import peer_views, status_view
 from peer.reachability import try_peers
 from peer.seam import Seam
 from peer.views import PeerView, StatusView
+from peer.worker_memory import JournalMemory
 from protocol import encoding
 from protocol.bodies import Receipt
-from protocol.errors import LocalError, Unavailable
-from protocol.ids import PeerId
+from protocol.errors import Unavailable
 from protocol.messages.base import to_plain
 from protocol.signing import Envelope
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
-
-log = logging.getLogger(__name__)
 
 PEERS_SHOWN_MAX = 256
 FIND_TIMEOUT_S = 20.0
@@ -56,7 +53,7 @@ class Node:
             tell=tell,
             on_receipt=self._keep_receipt,
             on_complaint=self.complaints.hear,
-            standing=self._standing,
+            memory=JournalMemory(journal),
             book=journal,
         )
         self.dht = self.core.dht
@@ -106,13 +103,6 @@ class Node:
     async def _serve_control(self, *, task_status: "TaskStatus[list[str]]") -> None:
         with self.folder.socket_to_bind() as socket:
             await serve_control(self, socket, task_status=task_status)
-
-    def _standing(self, peer: PeerId) -> float:
-        try:
-            return self.journal.standing(peer)
-        except LocalError as error:
-            log.warning("whom to serve first is not known: %s", error)
-            return 0.0
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))

@@ -5,7 +5,10 @@ from dataclasses import replace
 
 from peer.journal import Journal
 from peer.views import EvidenceView, LedgerView, TrustView
+from protocol.bodies import Receipt
 from protocol.errors import LocalError
+from protocol.ids import PeerId
+from protocol.signing import Envelope, open_envelope
 from protocol.trust import (
     COOL_DOWN_S,
     TrustRecord,
@@ -19,6 +22,8 @@ from protocol.trust import (
 TRUST_PEERS_MAX = 20_000
 """Rows; those with the fewest clean results that were seen longest ago go first, banned and paired ones last."""
 EVIDENCE_PER_PEER_MAX = 50
+INTRODUCER_CLEAN_MIN = 200.0
+INTRODUCTION_CREDITS_MIN = 10.0
 PAIRED_CLEAN = 1e9
 """What a paired peer counts as having: audits at the lowest rate."""
 
@@ -38,6 +43,21 @@ class TrustBook:
         """Its clean results, with those from long ago counting less."""
         record = self._record(peer)
         return PAIRED_CLEAN if record.paired else record.clean_at(self._now())
+
+    def is_introduced(self, peer: PeerId, receipts: Sequence[Envelope]) -> bool:
+        """Whether somebody whom we know has paid this peer for work; raises `RemoteError` for a forged receipt.
+
+        That somebody must be paired or have done more for us than it takes to seem reliable, and must not be banned.
+        """
+        opened = [(one.signer, open_envelope(one, Receipt)) for one in receipts]
+        banned = self.banned() if opened else {}
+        return any(
+            receipt.worker == peer != issuer
+            and receipt.credits >= INTRODUCTION_CREDITS_MIN
+            and issuer not in banned
+            and self.clean_of(issuer) >= INTRODUCER_CLEAN_MIN
+            for issuer, receipt in opened
+        )
 
     def banned(self) -> dict[str, str]:
         """Who gets no work at this moment, and why."""

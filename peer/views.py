@@ -38,6 +38,10 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     entry: str = "run"
     verify: str = "adaptive"
     """`adaptive`, `none`, `quorum:N` or `audit:RATE`."""
+    compare: str = "exact"
+    """When results count as the same; see `protocol/comparators.py`."""
+    same_platform: bool = False
+    """Whether replicas of a chunk go to workers alone that announce the same environment."""
     max_error: float = MAX_ERROR
     """For `adaptive`; see `protocol/planner.py:Target` for this and the next three."""
     max_overhead: float = MAX_OVERHEAD
@@ -95,6 +99,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState
     runtime: str = "python"
     verify: str = ""
+    compare: str = "exact"
+    comparison: str = ""
+    """How far results that were accepted as the same were apart; empty where there is nothing to say."""
     message: str = ""
     """In plain words: what it waits for, or why it ended."""
     submitted_at_unix_s: float = 0.0

@@ -22,7 +22,8 @@ from protocol.limits import COORDINATORS_REMEMBERED_MAX
 from protocol.network import JOB_PROTOCOL, Stream
 from protocol.signing import Envelope
 from protocol.worker_events import Effect, Event, HearComplaint, KeepReceipt, SessionEnded, SessionOpened, Stop, Tick
-from protocol.worker_machine import Standing, WorkerMachine
+from protocol.worker_machine import WorkerMachine
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class WorkerNumbers:
 class Worker:
     """The worker role of one peer.
 
-    `standing` says whom to serve first. `on_receipt` is called, without waiting, for each receipt before anything
+    `memory` says whom to serve first. `on_receipt` is called, without waiting, for each receipt before anything
     else happens; a `LocalError` from it is logged. `on_complaint` is told, without waiting, what a coordinator says was
     wrong. Raises `LocalError` when a runtime's environment cannot be told.
     """
@@ -66,7 +67,7 @@ class Worker:
         *,
         on_receipt: OnReceipt | None = None,
         on_complaint: OnComplaint = lambda coordinator, text: None,
-        standing: Standing = lambda coordinator: 0.0,
+        memory: WorkerMemory = NO_MEMORY,
     ) -> None:
         self._seam = seam
         self._on_receipt = on_receipt
@@ -74,7 +75,7 @@ class Worker:
         names = sorted({offer.name for offer in seam.executor.offers()})
         offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
         environments = {name: seam.executor.environment(name) for name in offered}
-        self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, standing)
+        self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory)
         self._capacity = trio.CapacityLimiter(max(1, policy.slots))
         self._numbers = itertools.count()
         self._sessions: dict[int, WorkerSession] = {}

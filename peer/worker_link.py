@@ -39,7 +39,7 @@ from protocol.messages.job import (
     Results,
 )
 from protocol.network import Stream
-from protocol.outcomes import comparison_key, decode_outcomes
+from protocol.outcomes import decode_outcomes
 from protocol.parties import party_of
 from protocol.payloads import PayloadCollector, inline_or_parts
 from protocol.payroll import believable_s
@@ -56,7 +56,6 @@ class CheckedResult:
 
     piece: Piece
     data: bytes
-    key: bytes
     compute_s: float
     log: bytes
     batch: SignedBatch
@@ -170,9 +169,12 @@ class WorkerLink:
                 self._outgoing_send.close()
                 await self._drained.wait()
                 await self._stream.close()
-                await self._ended.wait()
-            except (Unavailable, trio.ClosedResourceError, trio.BrokenResourceError):
+            except (Unavailable, trio.BrokenResourceError):
                 return
+            except trio.ClosedResourceError:
+                # Whoever was dismissed as the job ended is being seen off already: that must not be cut short.
+                pass
+            await self._ended.wait()
 
     # In.
 
@@ -255,7 +257,7 @@ class WorkerLink:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
         decode_outcomes(data, piece.stop - piece.start)
         compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
-        return CheckedResult(piece, data, comparison_key(data), compute_s, result.log, batch)
+        return CheckedResult(piece, data, compute_s, result.log, batch)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk).piece

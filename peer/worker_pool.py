@@ -94,7 +94,7 @@ class WorkerPool:
                 log.info("directory: %s", error)
                 found = []
             self.searched = True
-            banned = self._terms.banned()
+            banned = self._terms.trust.banned()
             fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id]
             self._carry_out(self.auction.found(fit, trio.current_time()))
             await trio.sleep(SEARCH_AGAIN_S if self._links else SEARCH_AGAIN_ALONE_S)
@@ -196,7 +196,7 @@ class WorkerPool:
     def on_ready(self, link: WorkerLink, ready: Ready) -> None:
         """The lease is on: the job may hand chunks out."""
         speed = link.bid.speed if link.bid else 1.0
-        clean = self._terms.clean_of(link.peer)
+        clean = self._terms.trust.clean_of(link.peer)
         if clean < 1:
             self._terms.on_stranger(link.peer)
         self._owner.note(f"{short(link.peer)} works with {link.slots} slot(s) at {link.price:.2f} credits/s")
@@ -209,6 +209,8 @@ class WorkerPool:
                 speed=speed,
                 party=link.party,
                 clean=clean,
+                introduced=self._terms.trust.is_introduced(link.peer, ready.introductions),
+                platform=ready.environment if self._terms.request.same_platform else None,
             )
         )
 

@@ -5,7 +5,7 @@ from collections import Counter
 from protocol.chunk import ChunkState
 from protocol.chunk_book import ChunkBook
 from protocol.ids import PeerId
-from protocol.planner import Checked, Singles, Target, check_due, vote_share_max, vote_worth
+from protocol.planner import Checked, Singles, Target, check_due, vote_share_max
 from protocol.verification import VerificationPolicy
 from protocol.worker_book import Tally, WorkerBook
 
@@ -26,6 +26,7 @@ def checked_so_far(
 
 
 def _singles(count: int, tally: Tally, votes: int, target: Target) -> Singles:
-    checks = tally.audits + tally.agreed * vote_worth(target.assume_liars)
+    checks = tally.checks_passed(target.assume_liars)
     lawful = votes > 1 and check_due(target, tally.clean_before) <= vote_share_max(target, votes)
+    lawful = lawful and not tally.introduced  # It was checked half as often.
     return Singles(count, checks, lawful)

@@ -14,8 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from protocol.chunk import Vote
+from protocol.credibility import most_credible
 from protocol.errors import LocalError
-from protocol.planner import DEFAULT_TARGET, Target, check_due, choose_votes, dues_for, vote_share_max
+from protocol.planner import (
+    DEFAULT_TARGET,
+    VOTES_MAX,
+    Target,
+    check_due,
+    choose_votes,
+    dues_for,
+    vote_share_max,
+)
 from protocol.verification import (
     AcceptTrusted,
     AcceptVoted,
@@ -25,6 +34,7 @@ from protocol.verification import (
     Verdict,
     VerificationPolicy,
     WorkerRecord,
+    majority,
     parse_fixed,
 )
 
@@ -79,6 +89,13 @@ class Adaptive:
         if missing <= 0:
             return AcceptVoted(votes[0].key)
         return NeedMore(missing) if all(vote.newcomer for vote in drawn) else NeedCheck(missing)
+
+    def decide(self, votes: Sequence[Vote]) -> bytes | None:
+        """The most credible result once the target holds for it; after `VOTES_MAX` votes the majority."""
+        key, doubt = most_credible(votes, self.target.assume_liars)
+        if doubt <= self.target.max_error:
+            return key
+        return majority(votes, self.votes) if len(votes) >= VOTES_MAX else None
 
     def for_network(self, chunks: int, clean: Sequence[float], audits: float) -> "Adaptive":
         """With as many votes as this job's size and these peers' clean results ask for."""

@@ -38,11 +38,28 @@ class TypedArray:
     shape: tuple[int, ...]
     data: bytes
 
+    @property
+    def code(self) -> str:
+        """The element type as `struct` names it."""
+        return _TAGS[_TAG_OF[self.dtype]][1]
+
+    def first(self) -> float:
+        """The first number; there must be one."""
+        return cast(float, memoryview(self.data).cast(self.code)[0])  # type: ignore[call-overload]
+
+    @property
+    def peak(self) -> float:
+        """The largest value of a pixel: of whole numbers that of their type, of floats 1."""
+        bits = 8 * _TAGS[_TAG_OF[self.dtype]][2]
+        if self.dtype.startswith("float"):
+            return 1.0
+        return 2.0 ** (bits - self.dtype.startswith("int")) - 1
+
     def tolist(self) -> list[Any]:
         """Nested lists of numbers."""
         if 0 in self.shape:
             return []
-        view = memoryview(self.data).cast(_TAGS[_TAG_OF[self.dtype]][1], self.shape)  # type: ignore[call-overload]
+        view = memoryview(self.data).cast(self.code, self.shape)  # type: ignore[call-overload]
         return cast(list[Any], view.tolist())
 
 

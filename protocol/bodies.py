@@ -31,6 +31,8 @@ class Manifest(SignedBody, frozen=True, kw_only=True):
     code: Annotated[bytes, Meta(max_length=CODE_SIZE_BYTES_MAX)]
     entry: ShortText = "run"
     name: ShortText = ""
+    compare: ShortText = "exact"
+    """How results are compared (`protocol/comparators.py`), so that others can judge a dispute later."""
     item_timeout_s: Positive = 600.0
     memory_bytes_max: Count = 2 * 1024**3
 

@@ -5,7 +5,8 @@ by one worker. The state sums its replicas up; the decision what to do next is `
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from protocol.errors import IllegalTransition
@@ -105,6 +106,10 @@ class Vote:
     """The secret draw fell on this result, made after the commitment arrived."""
     newcomer: bool = False
     """Its worker had not paid its dues by then."""
+    refused: bool = False
+    """The job's own check says that it is wrong."""
+    checks: float = 0.0
+    """How many checks its worker had passed in this job by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +136,15 @@ class Chunk:
     """Peers that kept the chunk beyond its time limit, alive but without an answer."""
     parties: dict[PeerId, str] = field(default_factory=dict)
     """The party of each peer that was given the chunk, where one could be told."""
+    platforms: dict[PeerId, bytes] = field(default_factory=dict)
+    """The same, of their platforms."""
     wanted: int = 1
     """How many more results the verification asks for."""
     counted: bool = False
     """Whether it has counted as clean for those who were right: once, however often it is settled."""
     audit_pending: bool = False
+    audit_failed: bool = False
+    """Whether our own execution has not come to its end."""
     audit_keys: list[bytes] = field(default_factory=list)
     accepted_key: bytes | None = None
     _story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY_LENGTH_MAX))
@@ -154,16 +163,31 @@ class Chunk:
         """Number of items."""
         return self.stop - self.start
 
+    def align(self, key: bytes, peers: Set[PeerId], keys: Set[bytes]) -> None:
+        """The votes of these peers, and what counts under one of these keys, agree with the result of this key."""
+        for peer in peers & self.votes.keys():
+            self.votes[peer] = replace(self.votes[peer], key=key)
+        if self.accepted_key in keys:
+            self.accepted_key = key
+
     @property
     def lacking(self) -> int:
         """Replicas to hand out yet."""
         return 0 if self.state in SETTLED or self.state in FINAL else max(0, self.wanted - len(self.live))
 
-    def may_go_to(self, peer: PeerId, party: str | None) -> bool:
-        """Never twice to one peer, even if it gave no answer, nor to two peers that look like one party."""
+    def may_go_to(self, peer: PeerId, party: str | None, platform: bytes | None = None) -> bool:
+        """Never twice to one peer, even if it gave no answer, nor to two peers that look like one party.
+
+        Where a platform is given, only to those who have the same as those who were first.
+        """
         if any(peer in those for those in (self.live, self.votes, self.failures, self.lapsed)):
             return False
+        if platform is not None and any(platform != other for other in self._platforms_at_work()):
+            return False
         return party is None or party not in self.parties.values()
+
+    def _platforms_at_work(self) -> Iterator[bytes]:
+        return (self.platforms[peer] for peer in (*self.live, *self.votes) if peer in self.platforms)
 
     def forget_party(self, peer: PeerId) -> None:
         """The peer's replica is gone; its party may be asked again."""

@@ -89,11 +89,10 @@ class ChunkBook:
         if chunk.state in FINAL:
             self._finished[chunk.state] += 1
 
-    def waiting_for(self, peer: PeerId, party: str | None) -> Chunk | None:
+    def waiting_for(self, peer: PeerId, party: str | None, platform: bytes | None) -> Chunk | None:
         """The first of the waiting chunks that may go to this peer."""
-        return next(
-            (chunk for chunk in islice(self._lacking.values(), SCAN_CHUNKS_MAX) if chunk.may_go_to(peer, party)), None
-        )
+        first = islice(self._lacking.values(), SCAN_CHUNKS_MAX)
+        return next((chunk for chunk in first if chunk.may_go_to(peer, party, platform)), None)
 
     def with_vote_of(self, peer: PeerId) -> list[Chunk]:
         """Every chunk still in the balance on which this peer has voted."""

@@ -5,10 +5,10 @@ executions by the coordinator, or one that an independent peer agrees with. A fu
 something else each time ends the job with a message instead of convicting honest peers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from protocol.audit_room import AuditRoom
-from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger
+from protocol.chunk import SETTLED, Chunk, ChunkState, Trigger, Vote
 from protocol.chunk_book import ChunkBook
 from protocol.dispatch import Dispatch
 from protocol.ids import PeerId
@@ -18,6 +18,7 @@ from protocol.job_events import (
     Effect,
     How,
     LieCaught,
+    Proof,
     RecallAudit,
     Revoked,
     RunAudit,
@@ -40,7 +41,12 @@ _TRIGGER_OF = {How.AUDITED: Trigger.AUDIT, How.VOTED: Trigger.VOTE, How.TRUSTED:
 
 NOT_DETERMINISTIC = (
     "the function gave different results for the same items on this machine, so no result can be checked: "
-    "make it deterministic (seed its random numbers from the item) or use --verify none"
+    "make it deterministic (seed its random numbers from the item), say how far results may differ (--compare) or use "
+    "--verify none"
+)
+CHECK_REFUSES_OWN = (
+    "the job's own verify(item, result) refuses a result that this machine computed itself: correct it, or use "
+    "another --compare"
 )
 
 
@@ -75,9 +81,23 @@ class Court:
         self.revoked = 0
         self.verdict_on_job: str | None = None
 
+    def prove(self, chunk: Chunk, key: bytes, now: float) -> None:
+        """The job's own check says that this result is right, so what it refused before was a lie."""
+        if chunk.audit_pending:
+            self._drop_audit(chunk)
+        refused = {vote.worker: vote.key for vote in chunk.votes.values() if vote.refused}
+        self._credit(chunk, key)
+        self._settle(chunk, key, How.AUDITED, now)
+        self._book.touch(chunk)
+        for peer in sorted(refused):
+            self.catch(peer, chunk, refused[peer], now)
+
     def judge(self, chunk: Chunk, now: float) -> None:
         """Decide on the votes at hand."""
         own = [vote for vote in chunk.votes.values() if vote.trusted]
+        if any(vote.refused for vote in own):
+            self.verdict_on_job = CHECK_REFUSES_OWN
+            return
         if own and not chunk.audit_keys:
             self._confront(chunk, own[0].key, now)
         elif not chunk.audit_pending:
@@ -85,6 +105,11 @@ class Court:
         self._book.touch(chunk)
 
     def _apply(self, chunk: Chunk, now: float) -> None:
+        if any(vote.refused for vote in chunk.votes.values()):
+            # The check may be at fault and not the worker: a result of our own will show.
+            self.mismatches += 1
+            self.ask_for_audit(chunk, now)
+            return
         match self.policy.judge(tuple(chunk.votes.values())):
             case AcceptVoted(key):
                 self.votes += 1
@@ -106,7 +131,7 @@ class Court:
     def ask_for_audit(self, chunk: Chunk, now: float) -> None:
         """Have the coordinator execute the chunk; where it cannot, more votes decide."""
         if not self._can_audit:
-            self._settle_by_majority(chunk, now)
+            self._settle_by_votes(chunk, self.policy.decide(_not_refused(chunk)), now)
             return
         chunk.wanted = 0
         chunk.audit_pending = True
@@ -120,15 +145,32 @@ class Court:
             return
         self.ask_for_audit(chunk, now)
 
-    def audit_stuck(self, now: float) -> bool:
-        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such."""
-        if not (self._can_audit and self.policy.audits_in_background):
+    def settle_stuck(self, now: float) -> bool:
+        """Where no further peer can give its vote, an execution here decides, room or not; whether there was such.
+
+        A coordinator that cannot execute takes the majority that there is.
+        """
+        if not self.policy.audits_in_background:
             return False
         stuck = [chunk for chunk in self._book.open.values() if chunk.votes and not chunk.audit_pending]
-        for chunk in stuck:
+        if not self._can_audit:
+            return self._settle_by_plain_majority(stuck, now)
+        self.audit_all(stuck, now)
+        return bool(stuck)
+
+    def audit_all(self, chunks: Sequence[Chunk], now: float) -> None:
+        """Have these executed here."""
+        for chunk in chunks:
             self.ask_for_audit(chunk, now)
             self._book.touch(chunk)
-        return bool(stuck)
+
+    def _settle_by_plain_majority(self, stuck: Sequence[Chunk], now: float) -> bool:
+        found = [(chunk, majority(_not_refused(chunk), self.policy.votes_wanted)) for chunk in stuck]
+        decided = [(chunk, key) for chunk, key in found if key is not None]
+        for chunk, key in decided:
+            self._settle_by_votes(chunk, key, now)
+            self._book.touch(chunk)
+        return bool(decided)
 
     def background_at(self) -> float:
         """When there is room for the next audit of a result that counts; infinity where there will be none."""
@@ -145,10 +187,15 @@ class Court:
         self.audited_items += chunk.count
         self.audit_compute_s += event.compute_s
         self._room.spend(event.compute_s)
+        chunk.audit_failed = event.key is None
         if chunk.state in SETTLED:
             self._review(chunk, event.key, now)
+        elif event.proof is Proof.WRONG:
+            self.verdict_on_job = CHECK_REFUSES_OWN
+        elif event.proof is Proof.RIGHT and event.key is not None:
+            self.prove(chunk, event.key, now)
         elif event.key is None:
-            self._settle_by_majority(chunk, now)
+            self._settle_by_votes(chunk, self.policy.decide(_not_refused(chunk)), now)
         else:
             self._confront(chunk, event.key, now)
         self._book.touch(chunk)
@@ -208,13 +255,12 @@ class Court:
         for peer in liars:
             self.catch(peer, chunk, given[peer], now)
 
-    def _settle_by_majority(self, chunk: Chunk, now: float) -> None:
-        """Where we cannot run the chunk ourselves, more votes decide; the minority leaves the job."""
-        votes = tuple(chunk.votes.values())
-        key = majority(votes, max(2, self.policy.replicas))
+    def _settle_by_votes(self, chunk: Chunk, key: bytes | None, now: float) -> None:
+        """Where we cannot run the chunk ourselves, votes decide, or one more is needed; the others leave the job."""
         if key is None:
             chunk.wanted = 1
             return
+        votes = tuple(chunk.votes.values())
         self.votes += 1
         self._settle(chunk, key, How.VOTED, now)
         for vote in sorted(votes, key=lambda vote: vote.worker):
@@ -295,8 +341,13 @@ class Court:
         """Where nobody disputes any more what is left of the votes: one liar's hundred lies need one execution."""
         if not chunk.audit_pending or chunk.audit_keys:
             return
+        if any(vote.refused for vote in chunk.votes.values()):
+            return
         if chunk.votes and isinstance(self.policy.judge(tuple(chunk.votes.values())), NeedCheck | NeedAudit | Disputed):
             return
+        self._drop_audit(chunk)
+
+    def _drop_audit(self, chunk: Chunk) -> None:
         chunk.audit_pending = False
         self.audits_pending -= 1
         self._emit(RecallAudit(chunk.id))
@@ -306,3 +357,7 @@ class Court:
             case AcceptVoted(key) | AcceptTrusted(key):
                 return key == chunk.accepted_key
         return False
+
+
+def _not_refused(chunk: Chunk) -> tuple[Vote, ...]:
+    return tuple(vote for vote in chunk.votes.values() if not vote.refused)

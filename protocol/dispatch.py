@@ -65,7 +65,7 @@ class Dispatch:
         return chunk_items(self._book.uncut, len(self._book.sizes_bytes), slots, self._estimate.item_s)
 
     def _next_for(self, worker: WorkerState) -> Chunk | None:
-        waiting = self._book.waiting_for(worker.peer, worker.offer.party)
+        waiting = self._book.waiting_for(worker.peer, worker.offer.party, worker.offer.platform)
         if waiting is None and self._book.uncut:
             return self._book.cut(self._chunk_items(), self._replicas)
         return waiting
@@ -75,6 +75,8 @@ class Dispatch:
         chunk.live[worker.peer] = Replica(assigned_at=now)
         if worker.offer.party is not None:
             chunk.parties[worker.peer] = worker.offer.party
+        if worker.offer.platform is not None:
+            chunk.platforms[worker.peer] = worker.offer.platform
         worker.outstanding[chunk.id] = now
         self._book.touch(chunk)
         given.setdefault(worker.peer, []).append(chunk)
@@ -98,11 +100,27 @@ class Dispatch:
                 wait = hedge_after_s(chunk.count, self._estimate.item_s)
                 yield (worker.last_result_at if since is None else since + wait), chunk
 
-    @staticmethod
-    def _may_hedge(chunk: Chunk, worker: WorkerState) -> bool:
+    def _may_hedge(self, chunk: Chunk, worker: WorkerState) -> bool:
         """Where one hedge hangs as well, our own machine is the last resort."""
         few_enough = len(chunk.live) <= max(1, chunk.wanted) + worker.offer.local
-        return few_enough and chunk.may_go_to(worker.peer, worker.offer.party)
+        return few_enough and self._may_take(worker, chunk)
+
+    @staticmethod
+    def _may_take(worker: WorkerState, chunk: Chunk) -> bool:
+        return chunk.may_go_to(worker.peer, worker.offer.party, worker.offer.platform)
+
+    def somebody_left_for(self, chunk: Chunk) -> bool:
+        """Whether a worker is left that may be given the chunk."""
+        return any(self._may_take(worker, chunk) for worker in self._workers.active.values())
+
+    def without_takers(self) -> list[Chunk]:
+        """Chunks with results that lack more, and nobody to give them."""
+        lacking = [chunk for chunk in self._book.open.values() if chunk.votes and chunk.lacking and not chunk.live]
+        return [
+            chunk
+            for chunk in lacking
+            if not (chunk.audit_pending or chunk.audit_failed or self.somebody_left_for(chunk))
+        ]
 
     def next_hedge(self) -> float:
         """When an idle worker could next be given a straggler; infinity when there is none to give."""

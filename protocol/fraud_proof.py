@@ -18,12 +18,13 @@ from msgspec import Meta
 from protocol import encoding
 from protocol.bodies import Commitment, Manifest
 from protocol.commitments import Committed, SignedBatch
-from protocol.errors import BadFrame
+from protocol.comparators import Comparator, Kind, parse_comparator
+from protocol.errors import BadFrame, LocalError
 from protocol.ids import ChunkId, PeerId, digest
 from protocol.limits import CHUNK_INPUT_BYTES_MAX, CHUNK_RESULT_BYTES_MAX, CODE_SIZE_BYTES_MAX, KIB
 from protocol.merkle import check_proof, merkle_proof
 from protocol.messages.base import Count, Digest, Part, from_plain, to_plain
-from protocol.outcomes import comparison_key, decode_outcomes
+from protocol.outcomes import decode_outcomes
 from protocol.signing import Envelope, open_envelope
 
 PATH_LENGTH_MAX = 16
@@ -125,12 +126,16 @@ def open_proof(proof: FraudProof) -> Claim:
 
 def judge(claim: Claim, replays: Sequence[bytes], environment: bytes) -> tuple[Verdict, str]:
     """The verdict, and why, given the results of two or more executions of `claim` in this environment."""
-    keys = {comparison_key(replay) for replay in replays}
-    if len(keys) != 1:
+    try:
+        comparator = parse_comparator(claim.manifest.compare)
+    except LocalError as error:
+        return Verdict.OPEN, str(error)
+    if not all(comparator.same(replays[0], replay) for replay in replays):
         return Verdict.OPEN, "the code gives something else each time it runs here"
-    (key,) = keys
-    if digest(replays[0]) == claim.result_digest or (claim.result and comparison_key(claim.result) == key):
+    if digest(replays[0]) == claim.result_digest or (claim.result and comparator.same(claim.result, replays[0])):
         return Verdict.REFUTED, "the result is right: executing the code here gives the same"
+    if problem := _not_comparable(claim, comparator):
+        return Verdict.OPEN, problem
     if environment != claim.environment:
         return (
             Verdict.OPEN,
@@ -145,6 +150,15 @@ def judge(claim: Claim, replays: Sequence[bytes], environment: bytes) -> tuple[V
         Verdict.PROVEN,
         f"executing the code {len(replays)} times here gave another result, the same each time",
     )
+
+
+def _not_comparable(claim: Claim, comparator: Comparator) -> str:
+    """Why a result that differs need not be a lie."""
+    if comparator.kind is Kind.VERIFY:
+        return "the job judges its results itself, with `verify`: there may be more than one right one"
+    if comparator.kind is not Kind.EXACT and not claim.result:
+        return f"the job compares by {claim.manifest.compare}, and the result is not in the proof"
+    return ""
 
 
 def _problem(proof: FraudProof, commitment: Commitment, claimed: Committed) -> str:

@@ -32,6 +32,10 @@ class WorkerReady:
     local: bool = False
     clean: float = 0.0
     """Clean results that it has from earlier jobs."""
+    platform: bytes | None = None
+    """What its results may depend on, where replicas of a chunk must go to workers that have it in common."""
+    introduced: bool = False
+    """Whether somebody whom this coordinator knows has paid it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,23 @@ class HeardFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """What agrees with an execution of our own, where results agree that have other keys (`tolerance`, `image`)."""
+
+    peers: frozenset[PeerId]
+    """Whose results do."""
+    keys: frozenset[bytes]
+    """The keys whose first result does: what counts under one of them stands."""
+
+
+class Proof(StrEnum):
+    """What the job's own check says of a result (comparator `verify`)."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
 class ResultArrived:
     """A committed result; the commitment and the encoding were checked before."""
 
@@ -66,6 +87,10 @@ class ResultArrived:
     chunk: ChunkId
     key: bytes
     compute_s: float
+    agreement: Agreement | None = None
+    """Of our own executions alone."""
+    proof: Proof | None = None
+    """None where there is no such check, or an item has failed and has no result to check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +110,8 @@ class AuditDone:
     key: bytes | None
     compute_s: float = 0.0
     detail: str = ""
+    agreement: Agreement | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from protocol.job_events import (
     ItemsAdded,
     ItemsClosed,
     JobEnded,
+    Proof,
     ResultArrived,
     Tick,
     WorkerCondemned,
@@ -56,6 +57,10 @@ class JobRules:
     target: Target = DEFAULT_TARGET
     """What of the submitter's own machine audits may use, besides what the policy makes of it."""
     own_slots: int = 1
+    self_checking: bool = False
+    """Whether each result comes with what the job's own check says of it: then one is enough."""
+    same_platform: bool = False
+    """Whether replicas of a chunk go to workers of one platform alone; where none is left, an audit decides."""
     item_timeout_s: float = 600.0
     worker_wait_s: float = 20.0
 
@@ -74,7 +79,8 @@ class JobMachine:
         """How what was accepted last had been checked."""
         self._effects: list[Effect] = []
         self._stuck_since: float | None = None
-        self.dispatch = Dispatch(self.book, self.workers, self.estimate, rules.policy.replicas, self._effects.append)
+        replicas = 1 if rules.self_checking else rules.policy.replicas
+        self.dispatch = Dispatch(self.book, self.workers, self.estimate, replicas, self._effects.append)
         self._random = random
         self.room = AuditRoom(rules.target, rules.own_slots, self.estimate, random)
         self.court = Court(
@@ -185,21 +191,34 @@ class JobMachine:
         if worker is None or chunk is None or event.peer in chunk.votes:
             return
         worker.last_heard = worker.last_result_at = now
+        if event.agreement is not None:
+            chunk.align(event.key, event.agreement.peers, event.agreement.keys)
         if event.peer not in chunk.live:
-            self.court.late_result(chunk, event.peer, event.key, now)
+            if not self.rules.self_checking or event.proof is Proof.WRONG:
+                self.court.late_result(chunk, event.peer, event.key, now)
             return
         self._count(chunk, event)
         self.dispatch.returned(chunk, event.peer)
         chunk.votes[event.peer] = self._vote(event, local=worker.offer.local)
         chunk.fire(Trigger.COMMIT, now)
-        self.court.judge(chunk, now)
+        if event.proof is Proof.RIGHT:
+            self.court.prove(chunk, event.key, now)
+        else:
+            self.court.judge(chunk, now)
 
     def _vote(self, event: ResultArrived, local: bool) -> Vote:
         """The draw comes after the commitment and is told to nobody (commit before challenge)."""
-        policy, record = self.court.policy, self.workers.tallies[event.peer].record
-        drawn = self._random.random() < policy.probability(record)
-        newcomer = policy.is_newcomer(record)
-        return Vote(event.peer, event.key, event.compute_s, trusted=local, audit_drawn=drawn, newcomer=newcomer)
+        policy, tally = self.court.policy, self.workers.tallies[event.peer]
+        return Vote(
+            event.peer,
+            event.key,
+            event.compute_s,
+            trusted=local,
+            audit_drawn=self._random.random() < policy.probability(tally.record),
+            newcomer=policy.is_newcomer(tally.record),
+            refused=event.proof is Proof.WRONG,
+            checks=tally.checks_passed(self.rules.target.assume_liars),
+        )
 
     def _count(self, chunk: Chunk, event: ResultArrived) -> None:
         tally = self.workers.tallies[event.peer]
@@ -235,7 +254,7 @@ class JobMachine:
 
     def _after_failure(self, chunk: Chunk, failure: Failure, local: bool, now: float) -> None:
         exhausted = len(chunk.failures) >= FAILURES_PER_CHUNK_MAX or local
-        if exhausted or not (chunk.live or self._somebody_left_for(chunk)):
+        if exhausted or not (chunk.live or self.dispatch.somebody_left_for(chunk)):
             self._give_up(chunk, failure, now)
         elif not chunk.live and not chunk.votes and chunk.state is not ChunkState.PENDING:
             chunk.fire(Trigger.EMPTY, now)
@@ -248,11 +267,10 @@ class JobMachine:
         self.book.touch(chunk)
         self._effects.append(GaveUp(self.dispatch.piece(chunk), failure, len(chunk.failures)))
 
-    def _somebody_left_for(self, chunk: Chunk) -> bool:
-        return any(chunk.may_go_to(one.peer, one.offer.party) for one in self.workers.active.values())
-
     def _on_audit(self, event: AuditDone, now: float) -> None:
         chunk = self.book.get(event.chunk)
+        if chunk is not None and event.key is not None and event.agreement is not None:
+            chunk.align(event.key, event.agreement.peers, event.agreement.keys)
         if chunk is not None:
             self.court.audit_done(chunk, event, now)
 
@@ -270,6 +288,8 @@ class JobMachine:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
         self.dispatch.hand_out(now)
+        if self.rules.same_platform and self.rules.can_audit:
+            self.court.audit_all(self.dispatch.without_takers(), now)
         self._finish_if_quiet()
         if self.ended is None:
             self.court.audit_in_background(now)
@@ -337,7 +357,7 @@ class JobMachine:
 
     def _leave_standstill(self, now: float) -> None:
         """Chunks that have failed on everybody who is left are given up; else the job cannot end well."""
-        if self.court.audit_stuck(now):
+        if self.court.settle_stuck(now):
             self._stuck_since = None
             return
         hopeless = [chunk for chunk in self.book.open.values() if chunk.failures]

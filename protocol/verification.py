@@ -98,6 +98,9 @@ class VerificationPolicy(Protocol):
     def judge(self, votes: Sequence[Vote]) -> Verdict:
         """What to do about a chunk with these votes, none of them by the coordinator itself."""
 
+    def decide(self, votes: Sequence[Vote]) -> bytes | None:
+        """Which of these differing results counts where the coordinator cannot execute; None for one more vote."""
+
 
 class _Fixed:
     """A policy that treats all workers and jobs alike."""
@@ -105,6 +108,11 @@ class _Fixed:
     __slots__ = ()
     audits_in_background = False
     votes_wanted = 1
+    replicas: int
+
+    def decide(self, votes: Sequence[Vote]) -> bytes | None:
+        """The majority does."""
+        return majority(votes, max(2, self.replicas))
 
     def is_newcomer(self, record: WorkerRecord) -> bool:
         """Nobody is."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from protocol.ids import ChunkId, PeerId
 from protocol.job_events import WorkerReady
 from protocol.limits import HEARTBEAT_INTERVAL_S, HEARTBEATS_MISSED_MAX
+from protocol.planner import vote_worth
 from protocol.verification import WorkerRecord
 
 SILENCE_S_MAX = HEARTBEAT_INTERVAL_S * HEARTBEATS_MISSED_MAX
@@ -26,6 +27,8 @@ class Tally:
     """Results that count and of which none was found wrong; see `WorkerRecord`."""
     clean_before: float = 0
     """Those it had before this job."""
+    introduced: bool = False
+    """Somebody known speaks for it, which halves its dues."""
     agreed: int = 0
     """Its results that another peer's agreed with, where votes decided."""
     left: str | None = None
@@ -34,7 +37,15 @@ class Tally:
     @property
     def record(self) -> WorkerRecord:
         """What the verification policy asks for."""
-        return WorkerRecord(clean=self.clean)
+        return WorkerRecord(clean=self.worth(self.clean))
+
+    def checks_passed(self, liars: float) -> float:
+        """Executions of our own that confirmed it, and votes for what those are worth."""
+        return self.audits + self.agreed * vote_worth(liars)
+
+    def worth(self, clean: float) -> float:
+        """What so many clean results are worth for the schedule: c / (2 a + 2) is half of what is due otherwise."""
+        return 2 * clean + 1 if self.introduced else clean
 
 
 @dataclass(slots=True)
@@ -82,7 +93,7 @@ class WorkerBook:
         self.active[offer.peer] = WorkerState(offer, last_heard=now, last_result_at=now)
         self.overdue_from = min(self.overdue_from, now + SILENCE_S_MAX)
         self.offers[offer.peer] = offer
-        new = Tally(clean=offer.clean, clean_before=offer.clean)
+        new = Tally(clean=offer.clean, clean_before=offer.clean, introduced=offer.introduced)
         self.tallies.setdefault(offer.peer, new).left = None
 
     def remove(self, peer: PeerId, reason: str) -> WorkerState | None:
@@ -105,8 +116,9 @@ class WorkerBook:
         )
 
     def clean_at_start(self) -> list[float]:
-        """The clean results that each worker brought along, the local machine left out."""
-        return [self.tallies[peer].clean_before for peer, state in self.active.items() if not state.offer.local]
+        """What the clean results that each worker brought along are worth, the local machine left out."""
+        tallies = [self.tallies[peer] for peer, state in self.active.items() if not state.offer.local]
+        return [tally.worth(tally.clean_before) for tally in tallies]
 
     def banned(self, peer: PeerId) -> bool:
         """Whether it was caught in this job."""

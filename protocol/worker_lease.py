@@ -23,7 +23,7 @@ from protocol.limits import (
     LEASE_OUTPUT_BYTES_MAX,
 )
 from protocol.messages.job import FailureKind, Heartbeat, Ready
-from protocol.signing import Identity
+from protocol.signing import Envelope, Identity
 from protocol.worker_answers import Answers
 from protocol.worker_events import (
     ChunkFailed,
@@ -94,10 +94,15 @@ class Lease:
 
     # What the coordinator does.
 
-    def ready(self) -> Ready:
+    def ready(self, introductions: Sequence[Envelope]) -> Ready:
         """The message that opens the lease."""
         terms = self.terms
-        return Ready(lease=terms.lease, chunk_credit=terms.chunk_credit, environment=terms.environment)
+        return Ready(
+            lease=terms.lease,
+            chunk_credit=terms.chunk_credit,
+            environment=terms.environment,
+            introductions=tuple(introductions),
+        )
 
     def heard(self, now: float) -> None:
         """Any message of the coordinator is a sign of life."""

@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 from protocol.errors import BadFrame, IllegalTransition, ParallelPeerError
-from protocol.ids import PeerId
 from protocol.limits import SESSION_IDLE_S, UNPAID_COMPUTE_S_MAX
 from protocol.messages import Message
 from protocol.messages.job import (
@@ -50,6 +49,7 @@ from protocol.worker_events import (
 )
 from protocol.worker_lease import Lease, LeaseTerms
 from protocol.worker_ledger import Ledger
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import Free, Problem, WorkerPolicy, can_i_now
 from protocol.worker_session import Session
 from protocol.worker_sessions import Sessions
@@ -58,9 +58,6 @@ from protocol.worker_transitions import TRANSITIONS, Action, SessionState
 STORY_LENGTH_MAX = 32
 STANDING_MARGIN = 10.0
 """How many credits more somebody must have done for us than a leaseholder to be served before it."""
-
-Standing = Callable[[PeerId], float]
-"""Credits that a peer has earned from us beyond what we have earned from it; asked at calls, must not block."""
 
 
 class WorkerMachine:
@@ -72,14 +69,14 @@ class WorkerMachine:
         policy: WorkerPolicy,
         environments: Mapping[str, bytes],
         random: Random,
-        standing: Standing = lambda coordinator: 0.0,
+        memory: WorkerMemory = NO_MEMORY,
     ) -> None:
         self.policy = policy
         self.ledger = Ledger(identity.peer_id)
         self.sessions = Sessions()
         self.stopping = False
         self._identity = identity
-        self._standing = standing
+        self._memory = memory
         self._auction = Auction(policy, environments, random)
         self._chunks_run_before = 0
         self._effects: list[Effect] = []
@@ -256,8 +253,8 @@ class WorkerMachine:
 
     def _make_room(self, session: Session, call: Call, now: float) -> Problem | None:
         """Who has served us goes first: leases of those who have done so less end for it, if that makes enough room."""
-        leased = {one.number: self._standing(one.coordinator) for one in self.sessions.sorted() if one.lease}
-        mine = self._standing(session.coordinator)
+        leased = {one.number: self._memory.standing(one.coordinator) for one in self.sessions.sorted() if one.lease}
+        mine = self._memory.standing(session.coordinator)
         below = sorted(number for number, theirs in leased.items() if theirs + STANDING_MARGIN <= mine)
         if problem := can_i_now(call, self.sessions.free(self.policy, without=below)):
             return problem
@@ -287,7 +284,7 @@ class WorkerMachine:
     def _start_lease(self, session: Session, terms: LeaseTerms, now: float) -> None:
         self.ledger.open(terms.lease, terms.job, terms.coordinator)
         session.lease = Lease(terms, self._identity, now)
-        self._send(session, session.lease.ready())
+        self._send(session, session.lease.ready(self._memory.introductions(session.coordinator)))
         self._effects.append(StartLease(session.number, terms.lease, terms.manifest, terms.slots))
 
     # A lease.

@@ -36,6 +36,8 @@ from protocol.messages.base import (
 )
 from protocol.signing import Envelope
 
+INTRODUCTIONS_MAX = 4
+
 
 class RefusalReason(StrEnum):
     """Why a worker does not bid. The first group is policy (may I?), the second capacity (can I now?)."""
@@ -123,6 +125,8 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     lease: LeaseIdField
     chunk_credit: Annotated[int, Meta(ge=1, le=65536)]
     environment: Digest
+    introductions: Annotated[tuple[Envelope, ...], Meta(max_length=INTRODUCTIONS_MAX)] = ()
+    """Receipts that others have given the worker: a coordinator that knows one of them needs to check it less."""
 
 
 class PayloadPart(Message, frozen=True, kw_only=True, tag="part"):

@@ -40,6 +40,22 @@ def submit(tmp_path: Path, monkeypatch, capsys):
     ("words", "files", "message"),
     [
         ([], {"code": "x = 1\n"}, r"job.py has no function `run`"),
+        (
+            ["--compare", "roughly"],
+            {},
+            r"--compare: comparator 'roughly' is not known: use exact, canonical, tolerance",
+        ),
+        (
+            ["--compare", "verify"],
+            {},
+            "job.py has no function `verify` at its top level, which --compare verify needs; add `def verify",
+        ),
+        (
+            ["--compare", "verify"],
+            {"code": GOOD + "def verify(item):\n    return True\n"},
+            "job.py:3: `verify` must take item and result",
+        ),
+        (["--compare", "tolerance:2"], {}, r"--compare: comparator 'tolerance:2' is not known"),
         ([], {"code": "def run(item):\nreturn\n"}, "job.py:2: "),
         ([], {"items": ""}, "in.jsonl is empty"),
         ([], {"items": "1\n{\n"}, "in.jsonl:2: not JSON"),

@@ -5,11 +5,17 @@ import trio
 import trio.testing
 from village import FunctionExecutor, Village, request, village
 
+from peer.journal import Journal
 from peer.seam import ExecutionFailure
 from peer.views import JobState
+from peer.worker_memory import JournalMemory
+from protocol import encoding
+from protocol.bodies import Receipt
 from protocol.errors import LocalError
-from protocol.ids import JobId
+from protocol.ids import JobId, LeaseId
+from protocol.messages.base import to_plain
 from protocol.messages.job import FailureKind
+from protocol.signing import Identity
 
 
 def square(item: object) -> object:
@@ -119,6 +125,31 @@ async def test_clean_results_last_from_job_to_job(autojump_clock: trio.testing.M
         for name in "abc":
             coordinator.trust.pair(v.peer(name))
         assert await overhead() < later
+
+
+async def test_who_is_introduced_pays_half_the_dues(autojump_clock: trio.testing.MockClock) -> None:
+    """A receipt by somebody known counts, as the worker's journal has it and shows it."""
+
+    async def plan(introduced: bool) -> str:
+        async with village() as v:
+            introducer = Identity(bytes([99]) * 32)
+            for name in "abc":
+                journal = Journal.open(None)
+                await v.worker(name, FunctionExecutor(square), memory=JournalMemory(journal))
+                ids = {"job": JobId("j"), "lease": LeaseId("l"), "worker": v.peer(name)}
+                receipt = Receipt(**ids, sequence=0, chunks=(), credits=50.0, price=1.0)
+                data = encoding.encode(to_plain(introducer.sign(receipt)))
+                journal.add_receipt(data, receipt, given=False, peer=introducer.peer_id)
+            coordinator = await v.coordinator(FunctionExecutor(square))
+            for name in "abc":
+                coordinator.trust.add_clean(v.peer(name), "job", 120.0, 0)
+            if introduced:
+                coordinator.trust.pair(introducer.peer_id)
+            view, _ = await v.finish(coordinator, coordinator.submit(request(range(100), verify="adaptive", local=0)))
+            return view.plan
+
+    assert "strangers" in await plan(introduced=False)
+    assert "known peers" in await plan(introduced=True)
 
 
 async def test_strangers_are_checked_by_votes_and_the_plan_says_what_it_is_worth(

@@ -3,14 +3,21 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from receipts import receipt
 
 from peer import trust_book as trust_book_module
 from peer.journal import Journal
 from peer.journal_schema import MIGRATIONS
-from peer.trust_book import TrustBook, pick
-from protocol.errors import LocalError
+from peer.trust_book import INTRODUCER_CLEAN_MIN, INTRODUCTION_CREDITS_MIN, TrustBook, pick
+from peer.worker_memory import JournalMemory
+from protocol import encoding
+from protocol.bodies import Receipt
+from protocol.errors import BadSignature, LocalError
+from protocol.ids import JobId, LeaseId, PeerId
+from protocol.messages.base import to_plain
+from protocol.signing import Envelope, Identity, open_envelope
 from protocol.trust import BAN_S, CLEAN_HALF_LIFE_S, FAULTY_CLEAN_MIN
 
 WHOLE = "12D3KooWKHfpSojpfSb7mxiPFtaNHXsmGXw9grzCk4EbKB3BhGLJ"
@@ -122,3 +129,54 @@ def test_bans_of_an_older_journal_are_carried_over(tmp_path: Path, clock: Clock)
     assert journal.doubt("w") == {"j": 1}
     clock.now += BAN_S
     assert book.banned() == {}
+
+
+# Introductions.
+
+ISSUER, NEWCOMER, OTHER = (Identity(bytes([n]) * 32) for n in (1, 2, 3))
+
+
+def signed(issuer: Identity = ISSUER, worker: Identity = NEWCOMER, credits: float = 20.0) -> Envelope:
+    ids = {"job": JobId("job"), "lease": LeaseId("lease"), "worker": worker.peer_id}
+    return issuer.sign(Receipt(**ids, sequence=0, chunks=(), credits=credits, price=1.0))
+
+
+def test_whom_somebody_known_has_paid_is_introduced(book: TrustBook) -> None:
+    assert not book.is_introduced(NEWCOMER.peer_id, [signed()]), "nobody knows its issuer"
+    book.add_clean(ISSUER.peer_id, "job", INTRODUCER_CLEAN_MIN, 1)
+    assert book.is_introduced(NEWCOMER.peer_id, [signed(OTHER), signed()])
+    assert not book.is_introduced(NEWCOMER.peer_id, [])
+    book.caught(ISSUER.peer_id, "job", "a lie")
+    assert not book.is_introduced(NEWCOMER.peer_id, [signed()])
+
+
+def test_a_pair_introduces_and_nobody_introduces_itself(book: TrustBook) -> None:
+    book.pair(ISSUER.peer_id)
+    assert book.is_introduced(NEWCOMER.peer_id, [signed()])
+    assert not book.is_introduced(ISSUER.peer_id, [signed(worker=ISSUER)])
+
+
+@pytest.mark.parametrize("shown", [signed(worker=OTHER), signed(credits=INTRODUCTION_CREDITS_MIN / 2)])
+def test_receipts_of_others_and_small_ones_introduce_nobody(book: TrustBook, shown: Envelope) -> None:
+    book.pair(ISSUER.peer_id)
+    assert not book.is_introduced(NEWCOMER.peer_id, [shown])
+
+
+def test_a_forged_receipt_is_a_breach(book: TrustBook) -> None:
+    with pytest.raises(BadSignature):
+        book.is_introduced(NEWCOMER.peer_id, [msgspec.structs.replace(signed(OTHER), signer=ISSUER.peer_id)])
+
+
+def test_the_worker_shows_the_largest_receipt_of_each_coordinator_but_the_one_that_asks() -> None:
+    journal = Journal.open(None)
+    for number, (issuer, credits) in enumerate([(ISSUER, 5.0), (ISSUER, 50.0), (OTHER, 20.0)]):
+        envelope = signed(issuer, credits=credits)
+        body = msgspec.structs.replace(open_envelope(envelope, Receipt), sequence=number)
+        journal.add_receipt(encoding.encode(to_plain(issuer.sign(body))), body, given=False, peer=issuer.peer_id)
+    memory = JournalMemory(journal)
+    shown = [open_envelope(one, Receipt).credits for one in memory.introductions(PeerId("somebody"))]
+    assert shown == [50.0, 20.0]
+    assert [one.signer for one in memory.introductions(ISSUER.peer_id)] == [OTHER.peer_id]
+    assert memory.standing(ISSUER.peer_id) == -55.0
+    journal.close()
+    assert memory.standing(ISSUER.peer_id) == 0.0 and not memory.introductions(PeerId("somebody"))

@@ -18,6 +18,7 @@ from protocol.bodies import Manifest
 from protocol.capability import Capability, RuntimeOffer
 from protocol.ids import JobId, PeerId
 from protocol.signing import Identity
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 from simulations.memory_host import MemoryHost, MemoryNetwork, open_memory_network
 
@@ -52,7 +53,7 @@ class FunctionExecutor:
         for place, item in enumerate(items):
             self.runs.append(item)
             await trio.sleep(float("inf") if self.hang else self.item_s)
-            if item in self.failing:
+            if self.failing and item in self.failing:
                 failure = self.failing[item]
                 return ExecutionFailure(failure.kind, place, failure.detail)
             outcomes.append(self._outcome(item))
@@ -108,11 +109,12 @@ class Village:
         self,
         name: str,
         executor: FunctionExecutor,
+        memory: WorkerMemory = NO_MEMORY,
         on_complaint: OnComplaint = lambda coordinator, text: None,
         **policy: object,
     ) -> Worker:
         seam = self.seam(name, executor)
-        worker = Worker(seam, WorkerPolicy(**policy), on_complaint=on_complaint)  # type: ignore[arg-type]
+        worker = Worker(seam, WorkerPolicy(**policy), memory=memory, on_complaint=on_complaint)  # type: ignore[arg-type]
         self.workers[name] = worker
         await self.nursery.start(worker.run)
         self.records.append(

@@ -351,6 +351,18 @@ def test_minority_leaves_where_the_coordinator_cannot_execute() -> None:
     assert all(one.key == right(one.piece) for one in w.settled.values())
 
 
+@pytest.mark.parametrize("honest", [3, 9])
+def test_credibility_decides_by_default_where_the_coordinator_cannot_execute(honest: int) -> None:
+    """Where there are not enough peers for the target, the majority of those there are."""
+    w = world("adaptive", 60, can_audit=False)
+    w.lies = {PeerId("liar"): 0.5}
+    w.join(*(f"h{number}" for number in range(honest)), "liar")
+    w.run()
+    assert w.ended == JobEnded(Ending.DONE, "") and not w.audits
+    assert [one.peer for one in w.caught] == ["liar"]
+    assert all(one.key == right(one.piece) for one in w.settled.values())
+
+
 def test_an_open_job_takes_more_items_and_pays_between() -> None:
     w = world("none", 5, close=False)
     w.join("a")

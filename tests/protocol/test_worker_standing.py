@@ -23,14 +23,23 @@ from protocol.messages.job import Bid, Leaving, RefusalReason, Release
 from protocol.signing import Identity
 from protocol.worker_events import ChunkRan, EndLease, RunnerReady
 from protocol.worker_machine import STANDING_MARGIN, WorkerMachine
+from protocol.worker_memory import NoMemory
 
 NAMES = [Identity(bytes([number]) * 32) for number in range(10, 14)]
 A, B, C, D = (one.peer_id for one in NAMES)
 
 
+class Memory(NoMemory):
+    def __init__(self, standing: dict[PeerId, float]) -> None:
+        self._standing = standing
+
+    def standing(self, peer: PeerId) -> float:
+        return self._standing.get(peer, 0.0)
+
+
 def crowd(standing: dict[PeerId, float], slots: int = 2) -> WorkerMachine:
     """A machine with a stream of each of four coordinators, by their place."""
-    worker = machine(lambda peer: standing.get(peer, 0.0), slots=slots)
+    worker = machine(Memory(standing), slots=slots)
     for number, peer in enumerate((A, B, C, D)):
         connect(worker, number, peer)
     return worker

@@ -32,7 +32,8 @@ from protocol.worker_events import (
     StartChunk,
     StartLease,
 )
-from protocol.worker_machine import Standing, WorkerMachine
+from protocol.worker_machine import WorkerMachine
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 
 WORKER = Identity(bytes([1]) * 32)
@@ -42,10 +43,10 @@ ENVIRONMENTS = {"python": digest(b"python")}
 MEMORY = 256 * MIB
 
 
-def machine(standing: Standing = lambda coordinator: 0.0, **policy: object) -> WorkerMachine:
+def machine(memory: WorkerMemory = NO_MEMORY, **policy: object) -> WorkerMachine:
     """A machine with two slots, or as given."""
     values = {"slots": 2, "memory_bytes": 16 * MEMORY} | policy
-    return WorkerMachine(WORKER, WorkerPolicy(**values), ENVIRONMENTS, Random(0), standing)  # type: ignore[arg-type]
+    return WorkerMachine(WORKER, WorkerPolicy(**values), ENVIRONMENTS, Random(0), memory)  # type: ignore[arg-type]
 
 
 def call(call_id: int = 1, **fields: object) -> Call:
