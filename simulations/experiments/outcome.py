@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from simulations.charts import Chart
+
 
 class Verdict(StrEnum):
     """How a measured value stands to the published one."""
@@ -23,13 +25,16 @@ class Line:
     within: float = 0.0
     why: str = ""
     """Where the value differs, or comes from another set-up: why."""
+    ceiling: bool = False
+    """`expected` is the most that there may be: less agrees as well."""
 
     @property
     def verdict(self) -> Verdict:
         """Whether the published value was reproduced."""
         if self.expected is None:
             return Verdict.OURS
-        return Verdict.AGREES if abs(self.measured - self.expected) <= self.within else Verdict.DIFFERS
+        off = self.measured - self.expected
+        return Verdict.AGREES if (off if self.ceiling else abs(off)) <= self.within else Verdict.DIFFERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Outcome:
     title: str
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    """What is drawn where the command is given a folder."""
 
     @property
     def unexplained(self) -> tuple[Line, ...]:
@@ -62,7 +69,7 @@ def render(outcome: Outcome) -> str:
 
 
 def _row(line: Line, width: int) -> str:
-    expected = "" if line.expected is None else _number(line.expected)
+    expected = "" if line.expected is None else "<= " * line.ceiling + _number(line.expected)
     verdict = f"{line.verdict}: {line.why}" if line.why and line.verdict is not Verdict.AGREES else str(line.verdict)
     return f"{line.label:{width}}  {_number(line.measured):>10}  {expected:>10}  {verdict}\n"
 
