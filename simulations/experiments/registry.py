@@ -15,6 +15,7 @@ TITLES = {
     "v2": "lookup times where 45 % of the contacts cannot be reached",
     "v6": "eclipse of a key by Sybils near it",
     "t2": "passed checks that credibility asks for",
+    "worst_case": "the worst adversary against the design law, by search",
 }
 _MODULES = {
     "v1": "hops",
@@ -24,6 +25,7 @@ _MODULES = {
     "v2": "unreachable",
     "v6": "eclipse",
     "t2": "credibility",
+    "worst_case": "worst_case",
 }
 
 

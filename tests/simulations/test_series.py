@@ -45,6 +45,7 @@ def test_the_ring_lies_where_two_have_the_chunk_and_then_as_the_first_said() -> 
 
 def test_liars_with_words_of_their_own_outvote_nobody() -> None:
     """Two liars sit together on some of these chunks: only where they say the same does their vote pass."""
+
     def wrong(liar: Rate) -> int:
         return sum(
             OneJob(Quorum(2), [liar] * 2 + [HONEST] * 2, 40, Random(seed)).run(whitewash=True).wrong
