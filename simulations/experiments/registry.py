@@ -16,6 +16,7 @@ TITLES = {
     "v6": "eclipse of a key by Sybils near it",
     "t2": "passed checks that credibility asks for",
     "worst_case": "the worst adversary against the design law, by search",
+    "overhead_curve": "what honest peers cost as they earn trust",
 }
 _MODULES = {
     "v1": "hops",
@@ -26,6 +27,7 @@ _MODULES = {
     "v6": "eclipse",
     "t2": "credibility",
     "worst_case": "worst_case",
+    "overhead_curve": "overhead_curve",
 }
 
 
