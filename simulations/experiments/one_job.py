@@ -102,7 +102,9 @@ class OneJob:
         self._said: dict[int, bool] = {}
         self._settled: dict[int, Settled] = {}
         self._executions = self._own = self._revoked = 0
-        self._returns: list[Behaviour] = []
+        self._whitewash = False
+        self._joining: list[Known] = []
+        """Those who come, or come back, before anything else happens."""
         self._ended: JobEnded | None = None
 
     def run(self, *, whitewash: bool) -> JobTally:
@@ -115,10 +117,11 @@ class OneJob:
         for member in self._at_start:
             self._join(member)
         self._promised = not self._machine.forecast()[1]
+        self._whitewash = whitewash
         while self._ended is None:
             self._step()
-            while whitewash and self._returns:
-                self._join(self._newcomer(self._returns.pop()))
+            while self._joining:
+                self._join(self._joining.pop())
         if self._ended.ending is not Ending.DONE or len(self._settled) != self._items:
             raise LocalError(f"the job ended as {self._ended.ending}: {self._ended.reason}")
         wrong = sum(one.key != right_key(one.piece) for one in self._settled.values())
@@ -191,7 +194,8 @@ class OneJob:
                 self._busy = [one for one in self._busy if one[0] != peer or one[1].chunk not in chunks]
             case Dismiss(peer):
                 self._busy = [one for one in self._busy if one[0] != peer]
-                self._returns.append(self.members[peer].behaviour)
+                if self._whitewash:
+                    self._joining.append(self._newcomer(self.members[peer].behaviour))
             case RunAudit(piece):
                 self._audits.append(piece)
             case RecallAudit(chunk):

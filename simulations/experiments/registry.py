@@ -17,6 +17,7 @@ TITLES = {
     "t2": "passed checks that credibility asks for",
     "worst_case": "the worst adversary against the design law, by search",
     "overhead_curve": "what honest peers cost as they earn trust",
+    "false_alarms": "honest peers banned by the shipped rules",
 }
 _MODULES = {
     "v1": "hops",
@@ -28,6 +29,7 @@ _MODULES = {
     "t2": "credibility",
     "worst_case": "worst_case",
     "overhead_curve": "overhead_curve",
+    "false_alarms": "false_alarms",
 }
 
 

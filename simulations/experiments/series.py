@@ -34,11 +34,14 @@ class Series:
         self.peers = [Known(PeerId(f"worker-{next(self._numbers)}"), one) for one in behaviours]
         """All that were ever met and are not banned, each under its present name."""
         self.caught: list[Known] = []
+        self.last: OneJob | None = None
+        """The last job."""
 
     def run(self, items: int) -> JobTally:
         """The next job. Raises `LocalError` as `OneJob.run` does."""
         job = self._job(self._policy, (), items, self._random, known=tuple(self.peers), numbers=self._numbers)
         tally = job.run(whitewash=self._whitewash)
+        self.last = job
         self._now_unix_s += job.elapsed_s
         for peer in job.caught:
             self._trust[peer] = after_wrong(self._record(peer), "caught lying", self._now_unix_s)
