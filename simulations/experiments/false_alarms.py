@@ -116,10 +116,10 @@ def run(quick: bool) -> Outcome:
     lines.append(Line("all: honest peers banned", all_banned, 0.0))
     lines.append(Line("all: chunks", all_chunks, chunks, 0.0))
     notes = (
-        f"{WORKERS} workers, jobs of at most {JOB_CHUNKS_MAX:,} chunks, what was earned carries over. {LOSS:.0%} of the "
-        f"answers are losses of their worker instead, {TWICE:.0%} come twice; {SLOW} workers are slow, so that others get "
-        "their chunks too and some of them are let go for their silence. Where a fifth lie, they do so together in "
-        f"{LIE_RATE:.0%} of the chunks and come back under new names.",
+        f"{WORKERS} workers, jobs of at most {JOB_CHUNKS_MAX:,} chunks, what was earned carries over. {LOSS:.0%} of "
+        f"the answers are losses of their worker instead, {TWICE:.0%} come twice; {SLOW} workers are slow, so that "
+        "others get their chunks too and some of them are let go for their silence. Where a fifth lie, they do so "
+        f"together in {LIE_RATE:.0%} of the chunks and come back under new names.",
         f"No ban in so many chunks: with 95 % confidence, less than one in {all_chunks / 3:,.0f}.",
     )
     return Outcome("false_alarms", "honest peers banned by the shipped rules", tuple(lines), notes)

@@ -12,7 +12,7 @@ from random import Random
 
 from protocol.planner import AUDIT_MIN, Target, check_due, dues_for
 
-LIFE_DUES = 4.0
+LIFE_DUES = 2.0
 """No identity is kept for longer than so many times c / q_min results: by then q(a) has long been at its least."""
 _GONE = 1e-9
 """Identities that are left when the rest of a life no longer matters."""

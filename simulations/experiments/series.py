@@ -53,5 +53,15 @@ class Series:
             one.clean = self._record(one.name).clean_at(self._now_unix_s)
         return tally
 
+    def turned(self, behaviours: Sequence[Behaviour], random: Random, *, whitewash: bool) -> "Series":
+        """A series of its own that begins where this one is, with its peers behaving like this from now on."""
+        other = Series(self._policy, (), random, whitewash=whitewash, job=self._job)
+        together = zip(self.peers, behaviours, strict=True)
+        other.peers = [Known(one.name, behaviour, one.clean, one.done) for one, behaviour in together]
+        other._trust = dict(self._trust)
+        other._numbers = count(len(self._trust) + 1)
+        other._now_unix_s = self._now_unix_s
+        return other
+
     def _record(self, peer: PeerId) -> TrustRecord:
         return self._trust.get(peer) or TrustRecord(peer)

@@ -16,12 +16,12 @@ from simulations.formulas import design_law_error
 from simulations.plots import Point
 
 LIARS = 0.2
-DUES_QUICK, DUES_FULL = (20.0, 100.0), (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+DUES_QUICK, DUES_FULL = (20.0, 100.0), (20.0, 50.0, 100.0, 200.0, 500.0)
 TIGHT_FROM_DUES = 100.0
 TIGHT_WITHIN = 0.1
 """From these dues on, the worst plan must come as near to the bound as this."""
 STANDARD_ERRORS = 4.0
-RANDOM_QUICK, RANDOM_FULL = 120, 600
+RANDOM_QUICK, RANDOM_FULL = 120, 400
 KEPT, ROUNDS_QUICK, ROUNDS_FULL = 4, 25, 80
 PLAYED_QUICK, PLAYED_FULL = 300_000, 3_000_000
 
