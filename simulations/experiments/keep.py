@@ -1,4 +1,4 @@
-"""An experiment's files: `NAME.csv` with its lines, and each chart as CSV and PNG."""
+"""An experiment's files: `NAME.csv` with its lines, its tables as CSV, each chart as CSV and PNG."""
 
 from pathlib import Path
 
@@ -18,6 +18,9 @@ def keep(outcome: Outcome, folder: Path) -> list[Path]:
     try:
         paths.append(folder / f"{outcome.name}.csv")
         write_csv(paths[-1], _lines(outcome))
+        for name, rows in outcome.tables.items():
+            paths.append(folder / f"{outcome.name}_{name}.csv")
+            write_csv(paths[-1], rows)
         for chart in outcome.charts:
             paths.append(folder / f"{outcome.name}_{chart.name}.csv")
             write_csv(paths[-1], [dict(row) for row in chart.rows()])

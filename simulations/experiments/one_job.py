@@ -138,8 +138,10 @@ class OneJob:
 
     def earned(self, peer: PeerId) -> tuple[float, int]:
         """Clean results that one who was not caught takes along, as the job runner books them, and audits passed."""
-        tally = self._machine.workers.tallies[peer]
-        return (0.0, 0) if tally.banned is not None else (tally.clean - tally.clean_before, tally.audits)
+        tally = self._machine.workers.tallies.get(peer)
+        if tally is None or tally.banned is not None:  # none: it came back as the job ended
+            return 0.0, 0
+        return tally.clean - tally.clean_before, tally.audits
 
     def _newcomer(self, behaviour: Behaviour) -> Known:
         return Known(PeerId(f"worker-{next(self._numbers)}"), behaviour)

@@ -1,9 +1,11 @@
 """What an experiment gives: each value that was measured beside the one that was published, and a verdict."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from simulations.charts import Chart
+from simulations.result import Row
 
 
 class Verdict(StrEnum):
@@ -47,6 +49,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     """What is drawn where the command is given a folder."""
+    tables: Mapping[str, list[Row]] = field(default_factory=dict)
+    """What is written there besides, by name."""
 
     @property
     def unexplained(self) -> tuple[Line, ...]:

@@ -18,6 +18,7 @@ TITLES = {
     "worst_case": "the worst adversary against the design law, by search",
     "overhead_curve": "what honest peers cost as they earn trust",
     "false_alarms": "honest peers banned by the shipped rules",
+    "verification": "accepted error against overhead, by policy and adversary",
 }
 _MODULES = {
     "v1": "hops",
@@ -30,6 +31,7 @@ _MODULES = {
     "worst_case": "worst_case",
     "overhead_curve": "overhead_curve",
     "false_alarms": "false_alarms",
+    "verification": "verification",
 }
 
 
