@@ -72,6 +72,8 @@ class Cell:
     overhead: float
     promised: bool
     """Whether the plan promised the target in each of the jobs."""
+    bound: float = 0.0
+    """The most that the report of one of the jobs allows for."""
 
     @property
     def upper(self) -> float:
@@ -85,7 +87,8 @@ def cell(samples: Sequence[Sequence[JobTally]]) -> Cell:
     flat = [one for jobs in samples for one in jobs]
     chunks = sum(one.items for one in flat)
     overhead = sum(one.executions for one in flat) / chunks
-    return Cell(chunks, fmean(errors), _standard_error(errors), overhead, all(one.promised for one in flat))
+    promised, bound = all(one.promised for one in flat), max(one.bound for one in flat)
+    return Cell(chunks, fmean(errors), _standard_error(errors), overhead, promised, bound)
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -24,6 +24,10 @@ QUICK = Sizes(workers=10, seeds=2, fresh=150, history=400, jobs=(100, 100), plai
 FULL = Sizes(workers=20, seeds=4, fresh=150, history=1000, jobs=(200, 400), plain=40)
 FRESH, LIVED = "new peers", "long honest, then turned"
 BOINC = "BOINC adaptive"
+_REPORTS_MORE = (
+    "the plan takes checks of known peers for audits, but where the submitter has no room for them they are votes, "
+    "and the report counts f to the power of the votes for each of those"
+)
 TO_BEAT = ("intermittent 0.01", "intermittent 0.1", "whitewasher", "sleeper")
 
 
@@ -89,16 +93,26 @@ def _name(policy: VerificationPolicy) -> str:
 
 
 def _promises(results: list[Result]) -> Iterator[Line]:
-    """Each cell of ours; where the plan promised the target, it is a ceiling."""
-    for one in results:
-        if not one.policy.startswith("adaptive"):
-            continue
+    """Each cell of ours; where the plan promised the target, it is a ceiling for the error and for the job's report."""
+    ours = [one for one in results if one.policy.startswith("adaptive")]
+    for one in ours:
         label = f"{one.label}, {one.policy}: error (x{one.cell.overhead:.2f})"
         if one.cell.promised:
-            target, within = float(one.policy.split()[1]), STANDARD_ERRORS * one.cell.standard_error
-            yield Line(label, one.cell.error, target, within, ceiling=True)
+            within = STANDARD_ERRORS * one.cell.standard_error
+            yield Line(label, one.cell.error, _target_of(one), within, ceiling=True)
         else:
             yield Line(label, one.cell.error, why="the plan did not promise this target")
+    promised = [one for one in ours if one.cell.promised]
+    excess = max((one.cell.bound / _target_of(one) for one in promised), default=0.0)
+    beyond = sum(one.cell.bound > _target_of(one) for one in promised)
+    yield Line(
+        f"of {len(promised)} promised cells, those whose report then allows more", beyond, 0.0, why=_REPORTS_MORE
+    )
+    yield Line("promised cells: the most that a report allows, over the target", excess, 1.0, 0.0, _REPORTS_MORE, True)
+
+
+def _target_of(one: Result) -> float:
+    return float(one.policy.split()[1])
 
 
 def _comparisons(results: list[Result], sizes: Sizes) -> Iterator[Line]:
@@ -145,6 +159,7 @@ def _row(one: Result) -> Row:
         "error_upper": one.cell.upper,
         "overhead": one.cell.overhead,
         "promised": one.cell.promised,
+        "reported_bound": one.cell.bound,
     }
 
 
