@@ -45,8 +45,11 @@ def draw_chart(chart: Chart) -> bytes:
                 [point.y for point in points],
                 yerr=[point.error for point in points] if any(point.error for point in points) else None,
                 label=curve,
-                marker="o",
-                markersize=4,
+                marker="o" if curve in chart.marks else ".",
+                markersize=7 if curve in chart.marks else 4,
+                # Hollow and on top, so that neither a point nor a line through it is hidden.
+                fillstyle="none",
+                zorder=3 if curve in chart.marks else 2,
                 linestyle="none" if curve in chart.marks else "-",
                 capsize=2,
             )
