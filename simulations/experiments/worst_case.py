@@ -12,6 +12,7 @@ from protocol.planner import AUDIT_MIN, Target, dues_for
 from simulations.charts import Chart
 from simulations.experiments.law import LIFE_DUES, Plan, best_possible, played, wrong_share
 from simulations.experiments.outcome import Line, Outcome
+from simulations.experiments.sleepers import SETTINGS_FULL, SETTINGS_QUICK, against_the_machine
 from simulations.formulas import design_law_error
 from simulations.plots import Point
 
@@ -55,9 +56,10 @@ def run(quick: bool) -> Outcome:
             lines.append(_played_line(target, worst, size))
         notes.append(f"c={dues:g}: the worst plan found {in_words(worst.plan, dues)}")
         points.append((dues, LIARS * worst.share, design_law_error(LIARS, dues, AUDIT_MIN)))
+    lines += [against_the_machine(one) for one in (SETTINGS_QUICK if quick else SETTINGS_FULL)]
     notes.append(
-        f"f={LIARS}, q_min={AUDIT_MIN}; identities are free, results of who is caught that were accepted are not taken "
-        "back here, although the shipped court does take them back."
+        f"f={LIARS}, q_min={AUDIT_MIN}; identities are free. The law takes back nothing of what a caught liar gave "
+        "before; the shipped machine does, as far as the running job goes."
     )
     return Outcome(
         "worst_case", "the worst adversary against the design law", tuple(lines), tuple(notes), (_chart(points),)
