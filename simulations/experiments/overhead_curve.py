@@ -24,8 +24,8 @@ TARGETS_FULL = (Target(max_error=0.03), Target(max_error=0.01))
 SEEDS = 5
 STANDARD_ERRORS = 4.0
 MEASURED = "measured"
-STEPS = (0.5, 1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0)
-"""Chunks per worker of each job, in units of c: the dues, then ever longer jobs, until q(a) is at its least."""
+STEPS = (0.5, 1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0)
+"""Chunks per worker of each job, in units of c: the dues, then ever longer jobs; in the last q(a) is at its least."""
 
 
 @dataclass(frozen=True, slots=True)
