@@ -36,7 +36,7 @@ _MODULES = {
 
 
 def run(name: str, *, quick: bool = True) -> Outcome:
-    """Run one experiment: seconds when quick, else as long as the published numbers need (up to two minutes).
+    """Run one experiment: seconds when quick (`verification`: half a minute), else up to minutes (that one: twelve).
 
     Raises `LocalError` for a name that is not known.
     """
