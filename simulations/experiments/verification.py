@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from protocol.adaptive import Adaptive
-from protocol.planner import AUDIT_MIN, AUDIT_SHARE, Target, dues_for
+from protocol.planner import AUDIT_MIN, AUDIT_SHARE, Target, dues_by_votes
 from protocol.verification import NoVerification, Quorum, VerificationPolicy
 from simulations.charts import Chart
 from simulations.experiments.outcome import Line, Outcome
@@ -24,10 +24,6 @@ QUICK = Sizes(workers=10, seeds=2, fresh=150, history=400, jobs=(100, 100), plai
 FULL = Sizes(workers=20, seeds=4, fresh=150, history=1000, jobs=(200, 400), plain=40)
 FRESH, LIVED = "new peers", "long honest, then turned"
 BOINC = "BOINC adaptive"
-_REPORTS_MORE = (
-    "the plan takes checks of known peers for audits, but where the submitter has no room for them they are votes, "
-    "and the report counts f to the power of the votes for each of those"
-)
 TO_BEAT = ("intermittent 0.01", "intermittent 0.1", "whitewasher", "sleeper")
 
 
@@ -58,8 +54,8 @@ def run(quick: bool) -> Outcome:
         "f is also what the plan assumes.",
         f"Accepted: an error that is above its ceiling by at most {STANDARD_ERRORS:g} standard errors between seeds. "
         "Upper bounds in the table: the same, and at least 3 / chunks.",
-        "Liars say the same, but for the constant one. Only whitewashers and self-dealers come back when caught. No "
-        "shipped code believes receipts of others, so a self-dealer is a newcomer that lies from its first result.",
+        "Liars say the same, but for the constant one. Only whitewashers and self-dealers come back when caught. A "
+        "receipt introduces only whom an issuer known here has paid, so a self-dealer is a newcomer that lies at once.",
         "BOINC bans nobody, and who is caught begins again from zero, so its whitewasher is its intermittent liar.",
     )
     charts = tuple(_chart(network, results) for network in (FRESH, LIVED))
@@ -105,10 +101,8 @@ def _promises(results: list[Result]) -> Iterator[Line]:
     promised = [one for one in ours if one.cell.promised]
     excess = max((one.cell.bound / _target_of(one) for one in promised), default=0.0)
     beyond = sum(one.cell.bound > _target_of(one) for one in promised)
-    yield Line(
-        f"of {len(promised)} promised cells, those whose report then allows more", beyond, 0.0, why=_REPORTS_MORE
-    )
-    yield Line("promised cells: the most that a report allows, over the target", excess, 1.0, 0.0, _REPORTS_MORE, True)
+    yield Line(f"of {len(promised)} promised cells, those whose report then allows more", beyond, 0.0)
+    yield Line("promised cells: the most that a report allows, over the target", excess, 1.0, ceiling=True)
 
 
 def _target_of(one: Result) -> float:
@@ -138,7 +132,7 @@ def _against(one: Result, ours: Cell, theirs: Cell, sizes: Sizes) -> Iterator[Li
 
 def _why_dearer(one: Result, sizes: Sizes) -> str:
     if one.network == FRESH:
-        dues = dues_for(Target(max_error=COMPARED_TARGET, assume_liars=one.liars))
+        dues = dues_by_votes(Target(max_error=COMPARED_TARGET, assume_liars=one.liars))
         return f"does not dominate: newcomers pay dues of {dues:.3g} checked results each, BOINC's ten"
     floor = 1 + AUDIT_MIN + AUDIT_SHARE / sizes.workers
     return (

@@ -148,7 +148,7 @@ async def test_who_is_introduced_pays_half_the_dues(autojump_clock: trio.testing
                 journal.add_receipt(data, receipt, given=False, peer=introducer.peer_id)
             coordinator = await v.coordinator(FunctionExecutor(square))
             for name in "abc":
-                coordinator.trust.add_clean(v.peer(name), "job", 120.0, 0)
+                coordinator.trust.add_clean(v.peer(name), "job", 150.0, 0)
             if introduced:
                 coordinator.trust.pair(introducer.peer_id)
             view, _ = await v.finish(coordinator, coordinator.submit(request(range(100), verify="adaptive", local=0)))
