@@ -99,9 +99,14 @@ def experiment(
         typer.Argument(help="Experiments to run, or `all`. [default: list them]", metavar="[NAME]..."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="As large as the published values need: up to minutes.")] = False,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="Folder for CSV tables and PNG plots. [default: none is kept]"),
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Measure published tables again. Ends with 1 when a value differs and nothing says why."""
     from cli import simulate_commands
 
-    raise typer.Exit(simulate_commands.run_experiments(names or [], full=full, as_json=as_json))
+    raise typer.Exit(simulate_commands.run_experiments(names or [], full=full, out=out, force=force, as_json=as_json))

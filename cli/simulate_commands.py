@@ -20,6 +20,7 @@ from cli.text import count
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
+    from simulations.experiments.outcome import Outcome
     from simulations.result import Result, Row
     from simulations.scenario import Scenario
 
@@ -124,10 +125,9 @@ def report(folder: Path, *, as_json: bool) -> int:
     return _tell(result, folder, as_json=as_json)
 
 
-def run_experiments(names: Sequence[str], *, full: bool, as_json: bool) -> int:
+def run_experiments(names: Sequence[str], *, full: bool, out: Path | None, force: bool, as_json: bool) -> int:
     """`peer simulate experiment`."""
-    from simulations.experiments.outcome import Outcome, render
-    from simulations.experiments.registry import TITLES, run
+    from simulations.experiments.registry import TITLES
 
     if not names:
         if as_json:
@@ -135,15 +135,34 @@ def run_experiments(names: Sequence[str], *, full: bool, as_json: bool) -> int:
         else:
             show(experiments_table(TITLES))
         return DONE
-    outcomes: list[Outcome] = []
-    for name in TITLES if "all" in names else names:
-        with _wrong_use(), terminated_like_interrupted():
-            outcomes.append(run(name, quick=not full))
-        if not as_json:
-            show(Text(render(outcomes[-1])))
+    if out is not None:
+        from simulations.experiments.keep import NEEDS
+        from simulations.extras import require
+
+        with _wrong_use():
+            require("--out", NEEDS)
+        prepare_out(out, force=force)
+    outcomes = [_experiment(name, full, out, as_json) for name in (TITLES if "all" in names else names)]
     if as_json:
         print_json([one.as_dict() for one in outcomes])
     return FAILED if any(one.unexplained for one in outcomes) else DONE
+
+
+def _experiment(name: str, full: bool, out: Path | None, as_json: bool) -> "Outcome":
+    """One of them; it is kept as soon as it is there, since the next may take minutes."""
+    from simulations.experiments.outcome import render
+    from simulations.experiments.registry import run
+
+    with _wrong_use(), terminated_like_interrupted():
+        outcome = run(name, quick=not full)
+    if not as_json:
+        show(Text(render(outcome)))
+    if out is not None:
+        from simulations.experiments.keep import keep
+
+        for path in keep(outcome, out):
+            say(f"kept in {path}")
+    return outcome
 
 
 def _run(scenario: "Scenario", seed: int) -> "Result":

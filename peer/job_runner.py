@@ -207,8 +207,8 @@ class JobRunner:
                 self._assign(peer, pieces)
             case CancelReplicas(peer, chunks):
                 self._cancel(peer, chunks)
-            case RunAudit(piece, disputed):
-                self._audit(piece, disputed)
+            case RunAudit():
+                self._audit(effect)
             case RecallAudit(chunk):
                 self._local.recall(chunk)
             case Settled(piece, key, source, how):
@@ -242,10 +242,10 @@ class JobRunner:
         for chunk in chunks:
             self._local.cancel(chunk)
 
-    def _audit(self, piece: Piece, disputed: bool) -> None:
-        if disputed:
-            self.note(f"results of {self._items.in_words(piece)} differ: doing it again here to see who is right")
-        self._local.audit(piece)
+    def _audit(self, audit: RunAudit) -> None:
+        if audit.disputed and not audit.fresh:
+            self.note(f"results of {self._items.in_words(audit.piece)} differ: doing it again here to see who is right")
+        self._local.audit(audit.piece, fresh=audit.fresh)
 
     def _on_lie(self, lie: LieCaught) -> None:
         items = self._items.in_words(lie.piece)

@@ -36,6 +36,7 @@ class LocalWork:
 class _Task:
     piece: Piece
     audit: bool
+    fresh: bool = False
 
 
 class LocalSlots:
@@ -53,10 +54,10 @@ class LocalSlots:
         self._waiting.extend(_Task(piece, audit=False) for piece in pieces)
         self._wake.set()
 
-    def audit(self, piece: Piece) -> None:
-        """Execute this piece for comparison, before all chunks that wait."""
+    def audit(self, piece: Piece, *, fresh: bool = False) -> None:
+        """Execute this piece for comparison, before all chunks that wait; `fresh`: in a process of its own."""
         ahead = sum(task.audit for task in self._waiting)
-        self._waiting.insert(ahead, _Task(piece, audit=True))
+        self._waiting.insert(ahead, _Task(piece, audit=True, fresh=fresh))
         self._wake.set()
 
     def recall(self, chunk: ChunkId) -> None:
@@ -100,11 +101,18 @@ class LocalSlots:
             if not task.audit:
                 self._running[task.piece.chunk] = scope
             try:
-                answer = await runner.run(self._work.payload(task.piece))
+                answer = await self._execute(runner, task)
             finally:
                 if not task.audit:
                     del self._running[task.piece.chunk]
             self._answer(task, answer)
+
+    async def _execute(self, runner: Runner, task: _Task) -> Execution | ExecutionFailure:
+        payload = self._work.payload(task.piece)
+        if not task.fresh:
+            return await runner.run(payload)
+        async with self._work.executor.open_runner(self._work.manifest) as other:
+            return await other.run(payload)
 
     def _answer(self, task: _Task, answer: Execution | ExecutionFailure) -> None:
         if task.audit:

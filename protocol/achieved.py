@@ -1,11 +1,12 @@
 """How the results of a job were checked in the end, as its books have it: what the reached bound is made of."""
 
 from collections import Counter
+from collections.abc import Collection
 
-from protocol.chunk import ChunkState
+from protocol.chunk import Chunk, ChunkState
 from protocol.chunk_book import ChunkBook
 from protocol.ids import PeerId
-from protocol.planner import Checked, Singles, Target, check_due, vote_share_max
+from protocol.planner import Checked, Singles, Target, is_lawful
 from protocol.verification import VerificationPolicy
 from protocol.worker_book import Tally, WorkerBook
 
@@ -14,19 +15,31 @@ def checked_so_far(
     book: ChunkBook, workers: WorkerBook, policy: VerificationPolicy, target: Target, audits: int
 ) -> Checked:
     """Of all results that count now; `audits` of them were drawn in the background and found right."""
+    votes = max(policy.replicas, policy.votes_wanted)
+    lawful = {peer for peer, tally in workers.tallies.items() if _is_lawful(tally, votes, target)}
     voted, singles = 0, Counter[PeerId]()
     for chunk in book.settled.values():
-        voted += chunk.state is ChunkState.VOTED
-        if chunk.state is ChunkState.TRUSTED:
-            singles[next(iter(sorted(chunk.votes)))] += 1
-    votes = max(policy.replicas, policy.votes_wanted)
+        bound_by = _answerable(chunk, lawful)
+        voted += chunk.state is ChunkState.VOTED and bound_by is None
+        if bound_by is not None:
+            singles[bound_by] += 1
     others = sum(not offer.local for offer in workers.offers.values())
-    told = tuple(_singles(count, workers.tallies[peer], votes, target) for peer, count in sorted(singles.items()))
+    told = tuple(
+        Singles(count, workers.tallies[peer].checks_passed(target.assume_liars), peer in lawful)
+        for peer, count in sorted(singles.items())
+    )
     return Checked(len(book.settled), voted, audits, votes, others, told)
 
 
-def _singles(count: int, tally: Tally, votes: int, target: Target) -> Singles:
-    checks = tally.checks_passed(target.assume_liars)
-    lawful = votes > 1 and check_due(target, tally.clean_before) <= vote_share_max(target, votes)
-    lawful = lawful and not tally.introduced  # It was checked half as often.
-    return Singles(count, checks, lawful)
+def _answerable(chunk: Chunk, lawful: Collection[PeerId]) -> PeerId | None:
+    """The worker whose record says how likely the chunk is wrong; None where its votes say so, or it was audited."""
+    if chunk.state is ChunkState.TRUSTED:
+        return min(chunk.votes)
+    if chunk.state is ChunkState.VOTED:
+        return min((peer for peer in chunk.votes if peer in lawful), default=None)
+    return None
+
+
+def _is_lawful(tally: Tally, votes: int, target: Target) -> bool:
+    """Who is introduced is checked half as often."""
+    return not tally.introduced and is_lawful(target, tally.clean_before, votes)

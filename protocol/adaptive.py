@@ -22,8 +22,9 @@ from protocol.planner import (
     Target,
     check_due,
     choose_votes,
-    dues_for,
+    dues_by_votes,
     vote_share_max,
+    vote_worth,
 )
 from protocol.verification import (
     AcceptTrusted,
@@ -66,11 +67,12 @@ class Adaptive:
     @property
     def dues(self) -> float:
         """c: clean results after which a peer is checked only in part."""
-        return dues_for(self.target)
+        return dues_by_votes(self.target)
 
     def probability(self, record: WorkerRecord) -> float:
         """q(a), within the cap on the overhead."""
-        return min(check_due(self.target, record.clean), vote_share_max(self.target, self.votes))
+        due = check_due(self.target, record.clean, vote_worth(self.target.assume_liars))
+        return min(due, vote_share_max(self.target, self.votes))
 
     def is_newcomer(self, record: WorkerRecord) -> bool:
         """Whether the dues are not paid yet."""

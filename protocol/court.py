@@ -137,7 +137,7 @@ class Court:
         chunk.audit_pending = True
         self.audits_pending += 1
         keys = {vote.key for vote in chunk.votes.values()} | set(chunk.audit_keys)
-        self._emit(RunAudit(Dispatch.piece(chunk), disputed=len(keys) > 1))
+        self._emit(RunAudit(Dispatch.piece(chunk), disputed=len(keys) > 1, fresh=bool(chunk.audit_keys)))
 
     def audit_in_background(self, now: float) -> None:
         """Have a result that counts already executed here, if there is room and nothing more urgent."""
@@ -268,8 +268,12 @@ class Court:
                 self.catch(vote.worker, chunk, vote.key, now)
 
     def late_result(self, chunk: Chunk, peer: PeerId, key: bytes, now: float) -> None:
-        """A result for a chunk that is settled: no use any more, but a lie all the same."""
-        if chunk.state is ChunkState.AUDITED and key != chunk.accepted_key:
+        """Of a settled chunk: no use any more, but a lie all the same where it is sure what is right."""
+        right = chunk.accepted_key
+        if chunk.state is not ChunkState.AUDITED or right is None or key == right:
+            return
+        agreed = any(vote.key == right and not vote.trusted for vote in chunk.votes.values())
+        if agreed or chunk.audit_keys.count(right) > 1:
             self.catch(peer, chunk, key, now)
 
     # Settling and revoking.

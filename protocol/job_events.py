@@ -170,6 +170,8 @@ class RunAudit:
 
     piece: Piece
     disputed: bool = False
+    fresh: bool = False
+    """In a process of its own: it is to tell whether an execution here repeats, which a warm process may feign."""
 
 
 @dataclass(frozen=True, slots=True)

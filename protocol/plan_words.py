@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from protocol.planner import VOTES_MAX, Forecast, Target, choose_votes, dues_for, forecast
+from protocol.planner import VOTES_MAX, Forecast, Target, choose_votes, dues_by_votes, forecast
 
 
 def share(value: float) -> str:
@@ -18,7 +18,7 @@ def plan_line(target: Target, plan: Forecast) -> str:
     if plan.newcomers:
         strangers = "1 stranger" if plan.newcomers == 1 else f"{plan.newcomers} strangers"
         parts.append(
-            f"{plan.votes} votes on results of {strangers}, until each has {math.ceil(dues_for(target))} clean"
+            f"{plan.votes} votes on results of {strangers}, until each has {math.ceil(dues_by_votes(target))} clean"
         )
     if old:
         known = "1 known peer" if old == 1 else f"{old} known peers"
@@ -41,7 +41,7 @@ def shortfall_line(target: Target, plan: Forecast, chunks: int, clean: Sequence[
         if forecast(more, choose_votes(more, chunks, clean, audits), chunks, clean, audits).holds(more):
             ways.append(f"--max-overhead {cap}")
             break
-    ways.append(f"peers with {math.ceil(dues_for(target))} clean results")
+    ways.append(f"peers with {math.ceil(dues_by_votes(target))} clean results")
     return (
         f"{chunks:,} chunks on these {plan.workers} peers cannot carry the target within "
         f"{target.max_overhead:g} executions per chunk; what can: {', or '.join(ways)}. "

@@ -50,13 +50,14 @@ DEFAULT_TARGET = Target()
 
 @dataclass(frozen=True, slots=True)
 class Singles:
-    """Results of one worker that count on its word alone."""
+    """Results of one worker that count on its word, or on the law by which it is checked."""
 
-    count: int
+    count: float
     checks: float
     """Checks of its other results, drawn from all of them alike, which a lie would not have passed."""
     lawful: bool
-    """Whether it was checked as often as the design law asks, which the overhead cap may not allow."""
+    """Whether it was checked as often as the design law asks: `count` may have results that a vote has checked, since
+    the law bounds the wrong ones among all of a peer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Checked:
 
     chunks: int
     voted: int
-    """Chunks that votes decided and no execution of one's own."""
+    """Chunks that votes decided and no execution of one's own, with no lawful worker among the voters."""
     audits: int
     """Chunks, drawn alike from all that count, that one's own execution confirmed."""
     votes: int
@@ -73,14 +74,29 @@ class Checked:
     singles: tuple[Singles, ...]
 
 
-def dues_for(target: Target) -> float:
-    """c, so that f (1 - q_min) / c is the target."""
-    return target.assume_liars * (1 - AUDIT_MIN) / target.max_error
+def dues_for(target: Target, worth: float = 1.0) -> float:
+    """c, so that f (1 - q_min) / c is the target. `worth`: the probability that a check finds a lie."""
+    return target.assume_liars * (1 - AUDIT_MIN) / target.max_error / worth
 
 
-def check_due(target: Target, clean: float) -> float:
+def dues_by_votes(target: Target) -> float:
+    """c where a check may be a vote of another peer, as it is where one's own audits have no room."""
+    return dues_for(target, vote_worth(target.assume_liars))
+
+
+def check_due(target: Target, clean: float, worth: float = 1.0) -> float:
     """q(a): the share of the results of a peer with `clean` ones that the design law asks to check."""
-    return max(AUDIT_MIN, min(1.0, dues_for(target) / (clean + 1)))
+    return max(AUDIT_MIN, min(1.0, dues_for(target, worth) / (clean + 1)))
+
+
+def is_lawful(target: Target, clean: float, votes: int) -> bool:
+    """Whether the law bounds what a peer with so many clean results gets through.
+
+    It must have paid its dues, since a vote is no certain check of a newcomer that lies at once; and it must be checked
+    as often as the law asks, which the cap on the overhead may not allow.
+    """
+    due = check_due(target, clean, vote_worth(target.assume_liars))
+    return votes > 1 and clean + 1 >= dues_by_votes(target) and due <= vote_share_max(target, votes)
 
 
 def vote_share_max(target: Target, votes: int) -> float:
@@ -162,26 +178,28 @@ class Forecast:
 
 
 def forecast(target: Target, votes: int, chunks: int, clean: Sequence[float], audits: float = 0.0) -> Forecast:
-    """For `chunks` spread evenly over workers with so many clean results, and `audits` in the background."""
+    """For `chunks` spread evenly over workers with so many clean results, and `audits` in the background.
+
+    All checks are taken for votes: an audit instead, where there is room for it, is worth more and costs no more.
+    """
     cap, each = vote_share_max(target, votes), chunks / max(1, len(clean))
     audits = min(audits, audit_share_max(target) * chunks)
     voted, checked, singles = 0.0, 0.0, []
     for count in clean:
-        checks = min(checks_due(target, count, each), cap * each)
-        by_votes = min(checks, max(0.0, dues_for(target) - count))
-        worth = by_votes * vote_worth(target.assume_liars) + checks - by_votes
-        singles.append(Singles(round(each - checks), worth, lawful=check_due(target, count) <= cap))
-        voted += by_votes
+        checks, lawful = min(checks_due(target, count, each), cap * each), is_lawful(target, count, votes)
+        worth = checks * vote_worth(target.assume_liars)
+        singles.append(Singles(each if lawful else each - checks, worth, lawful))
+        voted += 0.0 if lawful else checks
         checked += checks
     plan = Checked(chunks, round(voted), round(audits), votes, len(clean), tuple(singles))
-    overhead = 1 + (voted * (votes - 1) + checked - voted + audits) / max(1, chunks)
-    newcomers = sum(count + 1 < dues_for(target) for count in clean)
+    overhead = 1 + (checked * (votes - 1) + audits) / max(1, chunks)
+    newcomers = sum(count + 1 < dues_by_votes(target) for count in clean)
     return Forecast(votes, checked / max(1, chunks), overhead, error_bound(target, plan), newcomers, len(clean))
 
 
 def checks_due(target: Target, clean: float, results: float) -> float:
     """The expected number of checks of the next `results` of a peer with `clean` ones: the integral of q(a)."""
-    dues, end = dues_for(target), clean + results
+    dues, end = dues_by_votes(target), clean + results
     full = max(0.0, min(end, dues) - clean)
     start, stop = max(clean, dues), min(end, dues / AUDIT_MIN)
     falling = dues * math.log(stop / start) if stop > start else 0.0

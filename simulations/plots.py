@@ -63,7 +63,7 @@ class Point:
 def draw(result: Result) -> dict[str, bytes]:
     """PNG images of a run by name, in the order of the report; raises `LocalError` when matplotlib is missing."""
     require("a plot", ("matplotlib",))
-    return {plot.name: _png(plot.title, plot.labels, painter) for plot, painter in _painters(result)}
+    return {plot.name: png(plot.title, plot.labels, painter) for plot, painter in _painters(result)}
 
 
 def draw_sweep(name: str, x_label: str, lines: dict[str, list[Point]]) -> bytes:
@@ -83,7 +83,7 @@ def draw_sweep(name: str, x_label: str, lines: dict[str, list[Point]]) -> bytes:
         if len(lines) > 1:
             axes.legend(fontsize="small")
 
-    return _png(name, (x_label, "mean over the seeds"), paint)
+    return png(name, (x_label, "mean over the seeds"), paint)
 
 
 def _painters(result: Result) -> "Iterator[tuple[Plot, Callable[[Axes], None]]]":
@@ -99,7 +99,8 @@ def _is_drawable(value: Value) -> bool:
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def _png(title: str, labels: tuple[str, str], paint: "Callable[[Axes], None]") -> bytes:
+def png(title: str, labels: tuple[str, str], paint: "Callable[[Axes], None]") -> bytes:
+    """One figure as an image; `paint` draws on its axes. Needs matplotlib."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 

@@ -14,7 +14,7 @@ from simulations.experiments.registry import TITLES, run
 
 def main() -> int:
     """Run the experiments named on the command line, or list them."""
-    listing = "\n".join(f"  {name:4} {title}" for name, title in TITLES.items())
+    listing = "\n".join(f"  {name:14} {title}" for name, title in TITLES.items())
     parser = argparse.ArgumentParser(
         prog="python -m simulations.experiments",
         description="Published tables, measured again with the shipped code.",

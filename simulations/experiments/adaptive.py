@@ -11,8 +11,9 @@ from random import Random
 from protocol.adaptive import Adaptive
 from protocol.planner import Target
 from protocol.verification import Audit, Quorum, VerificationPolicy
+from simulations.experiments.behaviours import HONEST, Behaviour, Rate, Sleeps
 from simulations.experiments.boinc import Host, Intermittent, Sleeper, run_boinc
-from simulations.experiments.one_job import HONEST, Behaviour, JobTally, OneJob, Rate, Sleeps
+from simulations.experiments.one_job import JobTally, OneJob
 from simulations.experiments.outcome import Line, Outcome
 
 EXPECTED = {

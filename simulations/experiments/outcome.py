@@ -1,7 +1,11 @@
 """What an experiment gives: each value that was measured beside the one that was published, and a verdict."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+
+from simulations.charts import Chart
+from simulations.result import Row
 
 
 class Verdict(StrEnum):
@@ -23,13 +27,16 @@ class Line:
     within: float = 0.0
     why: str = ""
     """Where the value differs, or comes from another set-up: why."""
+    ceiling: bool = False
+    """`expected` is the most that there may be: less agrees as well."""
 
     @property
     def verdict(self) -> Verdict:
         """Whether the published value was reproduced."""
         if self.expected is None:
             return Verdict.OURS
-        return Verdict.AGREES if abs(self.measured - self.expected) <= self.within else Verdict.DIFFERS
+        off = self.measured - self.expected
+        return Verdict.AGREES if (off if self.ceiling else abs(off)) <= self.within else Verdict.DIFFERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,10 @@ class Outcome:
     title: str
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    """What is drawn where the command is given a folder."""
+    tables: Mapping[str, list[Row]] = field(default_factory=dict)
+    """What is written there besides, by name."""
 
     @property
     def unexplained(self) -> tuple[Line, ...]:
@@ -62,7 +73,7 @@ def render(outcome: Outcome) -> str:
 
 
 def _row(line: Line, width: int) -> str:
-    expected = "" if line.expected is None else _number(line.expected)
+    expected = "" if line.expected is None else "<= " * line.ceiling + _number(line.expected)
     verdict = f"{line.verdict}: {line.why}" if line.why and line.verdict is not Verdict.AGREES else str(line.verdict)
     return f"{line.label:{width}}  {_number(line.measured):>10}  {expected:>10}  {verdict}\n"
 

@@ -15,6 +15,10 @@ TITLES = {
     "v2": "lookup times where 45 % of the contacts cannot be reached",
     "v6": "eclipse of a key by Sybils near it",
     "t2": "passed checks that credibility asks for",
+    "worst_case": "the worst adversary against the design law, by search",
+    "overhead_curve": "what honest peers cost as they earn trust",
+    "false_alarms": "honest peers banned by the shipped rules",
+    "verification": "accepted error against overhead, by policy and adversary",
 }
 _MODULES = {
     "v1": "hops",
@@ -24,11 +28,15 @@ _MODULES = {
     "v2": "unreachable",
     "v6": "eclipse",
     "t2": "credibility",
+    "worst_case": "worst_case",
+    "overhead_curve": "overhead_curve",
+    "false_alarms": "false_alarms",
+    "verification": "verification",
 }
 
 
 def run(name: str, *, quick: bool = True) -> Outcome:
-    """Run one experiment: seconds when quick, else as long as the published numbers need (up to two minutes).
+    """Run one experiment: seconds when quick (`verification`: half a minute), else up to minutes (that one: twelve).
 
     Raises `LocalError` for a name that is not known.
     """

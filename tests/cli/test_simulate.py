@@ -166,6 +166,26 @@ def test_experiments_are_listed_and_run(peer, monkeypatch):
     assert code == 1 and [one["name"] for one in json.loads(out)] == list(registry.TITLES)
 
 
+def test_an_experiment_leaves_its_lines_and_charts_in_a_folder(peer, monkeypatch, tmp_path):
+    from simulations.charts import Chart
+    from simulations.experiments import registry
+    from simulations.experiments.outcome import Line, Outcome
+    from simulations.plots import Point
+
+    curves = {"ours": (Point(1.0, 1.5, 0.1), Point(10.0, 1.02, 0.0)), "the law": (Point(1.0, 1.4, 0.0),)}
+    chart = Chart("curve", "a curve", ("x", "y"), curves, frozenset({"the law"}), log=(True, False), level=1.02)
+    outcome = Outcome("v1", "a title", (Line("error", 0.5, 1.0, ceiling=True),), charts=(chart,))
+    monkeypatch.setattr(registry, "run", lambda name, *, quick: outcome)
+    code, _, err = peer("experiment", "v1", "--out", "kept")
+    assert code == 0 and "kept in kept/v1_curve.png" in err
+    lines = (tmp_path / "kept" / "v1.csv").read_text().splitlines()
+    assert lines[1].startswith("error,0.5,1.0,0.0,") and "agrees" in lines[1]
+    assert (tmp_path / "kept" / "v1_curve.csv").read_text().splitlines()[2] == "ours,10.0,1.02,0.0"
+    assert (tmp_path / "kept" / "v1_curve.png").read_bytes().startswith(b"\x89PNG")
+    code, _, err = peer("experiment", "v1", "--out", "kept")
+    assert code == 2 and "is not empty" in err
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

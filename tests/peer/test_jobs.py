@@ -1,5 +1,11 @@
 """Whole jobs over the shipped coordinator and workers, on a memory network and in virtual time."""
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import ClassVar
+
 import pytest
 import trio
 import trio.testing
@@ -10,7 +16,7 @@ from peer.seam import ExecutionFailure
 from peer.views import JobState
 from peer.worker_memory import JournalMemory
 from protocol import encoding
-from protocol.bodies import Receipt
+from protocol.bodies import Manifest, Receipt
 from protocol.errors import LocalError
 from protocol.ids import JobId, LeaseId
 from protocol.messages.base import to_plain
@@ -142,7 +148,7 @@ async def test_who_is_introduced_pays_half_the_dues(autojump_clock: trio.testing
                 journal.add_receipt(data, receipt, given=False, peer=introducer.peer_id)
             coordinator = await v.coordinator(FunctionExecutor(square))
             for name in "abc":
-                coordinator.trust.add_clean(v.peer(name), "job", 120.0, 0)
+                coordinator.trust.add_clean(v.peer(name), "job", 150.0, 0)
             if introduced:
                 coordinator.trust.pair(introducer.peer_id)
             view, _ = await v.finish(coordinator, coordinator.submit(request(range(100), verify="adaptive", local=0)))
@@ -324,3 +330,24 @@ async def test_all_local_slots_work_at_once(autojump_clock: trio.testing.MockClo
         coordinator = await v.coordinator(FunctionExecutor(square, item_s=1.0))
         view, _ = await v.finish(coordinator, coordinator.submit(request(range(30), local=3)))
         assert view.elapsed_s == pytest.approx(10.0, abs=0.5)
+
+
+async def test_a_function_that_remembers_convicts_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """Each process would give results of its own, though each repeats itself: only a fresh one here shows that."""
+
+    @dataclass
+    class Remembering(FunctionExecutor):
+        processes: ClassVar[Iterator[int]] = count()
+
+        @asynccontextmanager
+        async def open_runner(self, manifest: Manifest) -> AsyncIterator[FunctionExecutor]:
+            number = next(self.processes)
+            yield FunctionExecutor(lambda item: [item, number])
+
+    async with village() as v:
+        for name in "ab":
+            await v.worker(name, Remembering(square))
+        coordinator = await v.coordinator(Remembering(square))
+        view, _ = await v.finish(coordinator, coordinator.submit(request(range(20), verify="quorum:2", local=1)))
+        assert view.state is JobState.FAILED and "deterministic" in view.message
+        assert not view.liars and not coordinator.trust.banned()

@@ -181,7 +181,7 @@ def test_a_result_that_counts_is_overturned_and_its_giver_convicted() -> None:
     stand, first = with_an_audit(WRONG)
     again = stand.tell(AuditDone(first, RIGHT, CHUNK_S))
     assert known(again, Revoked, LieCaught, Dismiss) == [], "one execution is no proof"
-    assert known(again, RunAudit) == [RunAudit(Piece(first, 0, 1), disputed=True)]
+    assert known(again, RunAudit) == [RunAudit(Piece(first, 0, 1), disputed=True, fresh=True)]
     effects = stand.tell(AuditDone(first, RIGHT, CHUNK_S))
     assert known(effects, Revoked)[0] == Revoked(Piece(first, 0, 1))
     assert known(effects, Settled) == [Settled(Piece(first, 0, 1), RIGHT, None, How.AUDITED)]

@@ -16,6 +16,7 @@ from protocol.planner import (
     check_due,
     checks_due,
     choose_votes,
+    dues_by_votes,
     dues_for,
     error_bound,
     forecast,
@@ -40,8 +41,8 @@ def test_the_dues_are_those_of_the_published_table(liars: float, error: float, d
 @given(shares, st.floats(1e-4, 0.1), st.floats(1.1, 200.0))
 def test_a_long_life_costs_what_the_law_says(liars: float, error: float, lives: float) -> None:
     target = Target(max_error=error, assume_liars=liars)
-    life = dues_for(target) * lives
-    law = design_law_overhead(dues_for(target), AUDIT_MIN, life)
+    life = dues_by_votes(target) * lives
+    law = design_law_overhead(dues_by_votes(target), AUDIT_MIN, life)
     assert checks_due(target, 0, life) / life == pytest.approx(law)
 
 
@@ -105,7 +106,7 @@ def test_more_executions_carry_it_where_there_are_peers_for_them() -> None:
 
 
 def test_peers_of_long_standing_carry_it_at_the_least_cost() -> None:
-    clean = [dues_for(Target()) / AUDIT_MIN] * 8
+    clean = [dues_by_votes(Target()) / AUDIT_MIN] * 8
     plan = forecast(Target(), 2, 60, clean)
     assert plan.holds(Target()) and plan.overhead == pytest.approx(1 + AUDIT_MIN)
     assert shortfall_line(Target(), plan, 60, clean, 0.0) == ""

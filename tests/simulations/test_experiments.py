@@ -20,8 +20,9 @@ from protocol.ids import node_id_of
 from protocol.messages.dht import Contact
 from protocol.verification import Quorum
 from simulations.experiments import eclipse, unreachable
+from simulations.experiments.behaviours import HONEST, Behaviour, Rate, Sleeps
 from simulations.experiments.boinc import Intermittent, Sleeper, run_boinc
-from simulations.experiments.one_job import HONEST, Behaviour, OneJob, Rate, Sleeps
+from simulations.experiments.one_job import OneJob
 from simulations.experiments.outcome import Line, Outcome, Verdict, render
 from simulations.experiments.registry import TITLES, run
 from simulations.experiments.static_network import StaticNetwork, walk
@@ -51,6 +52,15 @@ def test_a_difference_must_be_explained() -> None:
         Verdict.DIFFERS,
         Verdict.OURS,
     ]
+
+
+def test_a_ceiling_is_passed_from_above_alone() -> None:
+    lines = (
+        Line("a", 0.0, 1.0, ceiling=True),
+        Line("b", 1.4, 1.0, 0.5, ceiling=True),
+        Line("c", 1.6, 1.0, 0.5, "", True),
+    )
+    assert [line.verdict for line in lines] == [Verdict.AGREES, Verdict.AGREES, Verdict.DIFFERS]
 
 
 def test_the_command_prints_json_and_refuses_unknown_names() -> None:

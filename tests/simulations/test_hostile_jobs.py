@@ -12,7 +12,8 @@ import pytest
 from protocol.adaptive import parse_policy
 from protocol.ids import ChunkId, PeerId
 from protocol.job_events import Effect, Event, LieCaught, Pay, Piece, ResultArrived, WorkerLost
-from simulations.experiments.one_job import HONEST, ITEM_S, Behaviour, JobTally, OneJob, Rate, Sleeps, right_key
+from simulations.experiments.behaviours import HONEST, Behaviour, Rate, Sleeps
+from simulations.experiments.one_job import ITEM_S, JobTally, OneJob, right_key
 
 POLICIES = ("audit:0.1", "audit:0.5", "audit:1", "quorum:2", "quorum:3", "quorum:4", "none", "adaptive")
 TICK_S = 0.001
@@ -58,7 +59,7 @@ class HostileJob(OneJob):
         if self.random.random() < self.trouble:
             self._busy = [one for one in self._busy if one[0] != peer]
             self._tell(WorkerLost(peer, "gone"))
-            self._join(self._behaviours[peer])
+            self._join(self._newcomer(self.members[peer].behaviour))
             return
         super()._answer(peer, piece)
         if self.random.random() < self.trouble:
@@ -76,7 +77,7 @@ class HostileJob(OneJob):
 def check(seed: int) -> None:
     job = HostileJob(seed)
     tally = job.play()
-    honest = {peer for peer, behaviour in job._behaviours.items() if behaviour == HONEST}
+    honest = {peer for peer, member in job.members.items() if member.behaviour == HONEST}
     assert not job.unpaid(), seed
     assert not {peer for peer, _ in job.paid} & job.banned, f"seed {seed}: a liar was paid"
     assert max(job.paid.values(), default=1) == 1, f"seed {seed}: paid twice"
