@@ -20,6 +20,7 @@ from peer.job_setup import JobBooks, check_runnable, manifest_of, target_of
 from peer.job_sum import STORY_LINES_MAX
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
+from peer.job_watch import watched
 from peer.local_slots import LocalSlots, LocalWork
 from peer.result_checks import ResultChecks, Said
 from peer.seam import Execution, ExecutionFailure, Seam
@@ -383,7 +384,8 @@ class JobRunner:
             bytes_received=received,
             events=list(self._story),
         )
-        return measured(view, self._machine, self._results)
+        view = measured(view, self._machine, self._results)
+        return watched(view, self._machine, self._pool.auction, trio.current_time())
 
     def _waiting_for(self) -> str:
         others = [one for one in self._machine.workers.active.values() if not one.offer.local]
