@@ -206,7 +206,13 @@ class Simulation:
         executor = LocalExecutor(partial(work.duration_s, speed=machine.speed), true_result)
         policy = WorkerPolicy(slots=machine.slots, price=machine.price, speed=machine.claimed_speed)
         peer = SimulatedPeer(
-            world, number, character.executor(executor), character.policy(policy), kind=kind, reachable=reachable
+            world,
+            number,
+            character.executor(executor),
+            character.policy(policy),
+            kind=kind,
+            reachable=reachable,
+            memory=character.memory,
         )
         peer.renews_identity = character.renews_identity
         return peer
