@@ -224,7 +224,7 @@ class Simulation:
 
         def parts(core: PeerCore) -> Sequence[Part]:
             decisions = partial(self._book.on_decision, peer.number)
-            accusations = Accusations(core.seam, core.dht)
+            accusations = Accusations(core.seam, core.dht, replays=True)
             coordinator = Coordinator(core.seam, core.directory, journal, accusations, decisions)
             jobs = Part("the jobs", partial(self._submit_all, peer.number, coordinator, work))
             proofs = Part("fraud proofs", partial(accusations.run, coordinator))
