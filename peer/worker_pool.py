@@ -63,7 +63,7 @@ class WorkerPool:
         self._complaints: dict[PeerId, str] = {}
         self._last_leases: dict[PeerId, LeaseId] = {}
         self._owed: dict[PeerId, list[Receipts]] = {}
-        self.manifest = seam.identity.sign(terms.manifest)
+        self.manifest = terms.manifest
         self._calls = 0
         self._receipts = 0
         self.searched = False
