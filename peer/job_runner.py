@@ -29,7 +29,17 @@ from protocol.adaptive import parse_policy
 from protocol.comparators import parse_comparator
 from protocol.errors import LocalError
 from protocol.ids import JobId, PeerId
-from protocol.job_events import CancelJob, Ending, Event, ItemsAdded, ItemsClosed, Tick, WorkerCondemned, WorkerReady
+from protocol.job_events import (
+    CancelJob,
+    Ending,
+    Event,
+    ItemsAdded,
+    ItemsClosed,
+    PauseJob,
+    Tick,
+    WorkerCondemned,
+    WorkerReady,
+)
 from protocol.job_machine import JobMachine
 from protocol.limits import LOCAL_CHUNK_CREDIT
 
@@ -42,6 +52,7 @@ _STATE_OF = {
     Ending.FAILED: JobState.FAILED,
     Ending.NO_WORKER: JobState.FAILED,
     Ending.CANCELLED: JobState.CANCELLED,
+    Ending.PAUSED: JobState.PAUSED,
 }
 
 
@@ -177,6 +188,10 @@ class JobRunner:
     def cancel(self) -> None:
         """End the job; what was accepted is kept and paid."""
         self.tell(CancelJob())
+
+    def pause(self) -> None:
+        """End this run of the job; what was accepted is kept and paid, what is being computed is lost."""
+        self.tell(PauseJob())
 
     # The end.
 
