@@ -74,7 +74,7 @@ class JobEffects:
             case Dismiss(peer, reason, for_good):
                 self.pool.dismiss(peer, reason, for_good=for_good)
             case Pay():
-                self._pay(effect)
+                self.pool.pay(effect, self.books.add_receipt)
             case JobEnded(ending, reason):
                 self.on_ended(ending, reason)
 
@@ -103,8 +103,3 @@ class JobEffects:
         proof = self.evidence.against(lie.peer, lie.piece.chunk, self.items.payload(lie.piece), given)
         follows = self.books.caught(lie.peer, f"wrong about {items} of job {self.job}", proof)
         self.pool.complain(lie.peer, f"{items} of job {self.job}; {follows}")
-
-    def _pay(self, pay: Pay) -> None:
-        receipt = self.pool.pay(pay)
-        if receipt is not None:
-            self.books.add_receipt(receipt)
