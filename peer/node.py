@@ -10,7 +10,7 @@ from peer.accusations import Accusations
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
-from peer.core import NodeEvent, NodeSettings, Part, PeerCore
+from peer.core import JobsResumed, Joined, NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
 from peer.journal import Journal
 from peer.node_views import peer_views, status_view
@@ -46,11 +46,12 @@ class Node:
         self.settings = settings
         self.folder = folder
         self.journal = journal
+        self._tell = tell
         self.complaints = Complaints(seam.wall_clock, tell)
         self.core = PeerCore(
             seam,
             settings,
-            tell=tell,
+            tell=self._on_event,
             on_receipt=self._keep_receipt,
             on_complaint=self.complaints.hear,
             memory=JournalMemory(journal),
@@ -59,7 +60,7 @@ class Node:
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.accusations = Accusations(seam, self.dht)
+        self.accusations = Accusations(seam, self.dht, replays=settings.policy.slots > 0)
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -103,6 +104,12 @@ class Node:
     async def _serve_control(self, *, task_status: "TaskStatus[list[str]]") -> None:
         with self.folder.socket_to_bind() as socket:
             await serve_control(self, socket, task_status=task_status)
+
+    def _on_event(self, event: NodeEvent) -> None:
+        """A peer that has joined can find workers: now its unfinished jobs go on."""
+        self._tell(event)
+        if isinstance(event, Joined) and (resumed := self.coordinator.resume_unfinished()):
+            self._tell(JobsResumed(resumed))
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))
