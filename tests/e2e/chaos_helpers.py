@@ -208,11 +208,11 @@ def stopped(peer: Peer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def dripping_worker(bootstrap: str, until: str = "assigned") -> Iterator[str]:
+def dripping_worker(bootstrap: str, point: str) -> Iterator[str]:
     """A worker that goes by the book up to a point and then sends a byte a second; its peer id."""
     script = str(Path(__file__).parent / "dripping_worker.py")
     process = subprocess.Popen(
-        [sys.executable, script, bootstrap, until], stdout=subprocess.PIPE, env=environment(), text=True
+        [sys.executable, script, bootstrap, point], stdout=subprocess.PIPE, env=environment(), text=True
     )
     try:
         assert process.stdout is not None

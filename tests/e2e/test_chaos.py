@@ -134,13 +134,18 @@ def test_a_worker_whose_disk_is_full_works_on(start_peer, job, tmp_path):
     assert state_of(view, victim) == "working"
 
 
-def test_a_worker_that_sends_a_byte_a_second(start_peer, job):
-    """A stranger's program over the real wire: it wins, and answers so slowly that it never says anything."""
+@pytest.mark.parametrize("point", ["called", "awarded", "assigned"])
+def test_a_worker_that_sends_a_byte_a_second(start_peer, job, point):
+    """A stranger's program over the real wire, by the book up to a point: it never says anything in time after it."""
     first, _ = make_network(start_peer, "")
-    with dripping_worker(first.bootstrap) as dripping:
+    with dripping_worker(first.bootstrap, point) as dripping:
         wait_until_known(first, 2)
         running = job_of(first, job)
         view = running.wait_end(END_S)
     assert (view["state"], running.results()) == ("done", RIGHT)
-    assert dripping in {one["peer"] for one in view["candidates"]}
-    assert state_of_id(view, dripping) == "left: no sign of life"
+    (candidate,) = [one for one in view["candidates"] if one["peer"] == dripping]
+    assert candidate["state"] != "found", "it was called"
+    if point == "assigned":
+        assert state_of_id(view, dripping) == "left: no sign of life"
+    else:
+        assert dripping not in {one["peer"] for one in view["workers"]}
