@@ -139,6 +139,7 @@ class Coordinator:
             runner.note(line)
         with self._journal.transaction():
             self._journal.run_again(job, retry.items)
+            self._journal.end_run(job)
             self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
         self._saved_at[job] = trio.current_time()
         self._unsaved.discard(job)
@@ -304,7 +305,7 @@ class Coordinator:
             await runner.run()
         finally:
             if not runner.finished and self._journal.job(job) is not None:
-                self._save(job, self._view_of(job, runner, message="this peer was stopped"))
+                self._save(job, lambda: self._save_figures(job, runner, message="this peer was stopped"))
             if self._runners.get(job) is runner and job not in self._unsaved:
                 del self._runners[job]
                 self._retries.pop(job, None)
@@ -318,17 +319,28 @@ class Coordinator:
         if trio.current_time() >= self._saved_at[job] + SAVE_INTERVAL_S:
             self._saved_at[job] = trio.current_time()
             try:
-                self._journal.save_job(self._view_of(job, self._runners[job]))
+                self._save_figures(job, self._runners[job])
             except LocalError as error:
                 log.warning("the figures of job %s could not be saved: %s", job, error)
 
-    def _save_end(self, job: JobId) -> None:
-        self._save(job, self._view_of(job, self._runners[job]))
+    def _save_figures(self, job: JobId, runner: JobRunner, **changes: object) -> None:
+        with self._journal.transaction():
+            self._journal.save_job(self._view_of(job, runner, **changes))
+            self._journal.save_owed(job, runner.owed())
 
-    def _save(self, job: JobId, view: JobView) -> None:
+    def _save_end(self, job: JobId) -> None:
+        self._save(job, lambda: self._pay_and_save(job, self._runners[job]))
+
+    def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:
+        with self._journal.transaction():
+            runner.pay_earlier(self._journal.owed_earlier(job))
+            self._journal.save_job(self._view_of(job, runner))
+            self._journal.forget_owed(job)
+
+    def _save(self, job: JobId, save: Callable[[], None]) -> None:
         """A job that cannot be saved stays in memory, so that its end can still be seen."""
         try:
-            self._journal.save_job(view)
+            save()
         except LocalError as error:
             self._unsaved.add(job)
             log.error("job %s ended but could not be saved: %s", job, error)

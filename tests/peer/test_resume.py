@@ -13,8 +13,9 @@ from village import FunctionExecutor, Village, request, village
 from peer import coordinator as coordinator_module
 from peer.coordinator import Coordinator
 from peer.journal import Journal
-from peer.seam import ExecutionFailure
+from peer.seam import ExecutionFailure, Seam
 from peer.views import JobRequest, JobState, JobView, ResultLine
+from peer.witness import NoWitness
 from protocol.errors import LocalError
 from protocol.ids import JobId
 from protocol.messages.job import FailureKind
@@ -292,6 +293,48 @@ async def test_a_job_waits_for_the_network_after_a_start_and_can_be_ended_meanwh
         assert coordinator.view(job).state is JobState.CANCELLED
 
 
+# Paying.
+
+
+@asynccontextmanager
+async def running(v: Village, seam: Seam) -> AsyncIterator[Coordinator]:
+    """One coordinator after another on one network, whose workers go on living."""
+    async with trio.open_nursery() as nursery:
+        coordinator = Coordinator(seam, v.directory("coordinator"), v.journal, NoWitness())  # type: ignore[arg-type]
+        await nursery.start(coordinator.run)
+        yield coordinator
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("banned", [False, True])
+async def test_workers_are_paid_for_a_run_that_was_cut_off_when_the_job_ends(
+    autojump_clock: trio.testing.MockClock, *, banned: bool
+) -> None:
+    async with village() as v:
+        for name in "ab":
+            await v.worker(name, FunctionExecutor(square, item_s=1.0))
+        seam = v.seam("coordinator", FunctionExecutor(square))
+        async with running(v, seam) as coordinator:
+            job = coordinator.submit(wanted())
+            await pass_time(6.5)
+        accepted = v.journal.outcomes(job)
+        givers = {line.item: line.worker for line in v.journal.results(job)}
+        assert sum(worker.view().credits_earned for worker in v.workers.values()) == 0
+        async with running(v, seam) as coordinator:
+            coordinator.resume_unfinished()
+            if banned:
+                coordinator.trust.ban(v.peer("b"), 1e6, "the owner said so")
+            view, _ = await finish(v, coordinator, job)
+            while coordinator.running() or not v.workers["a"].view().credits_earned:
+                await pass_time(1.0)
+            await pass_time(30.0)
+        forfeited = sum(givers[item] == v.peer("b") for item in accepted) if banned else 0
+        earned = sum(worker.view().credits_earned for worker in v.workers.values())
+        assert earned == pytest.approx(24.0 - forfeited) and forfeited < 24 == view.items_done
+        assert v.journal.credits()["spent"] == pytest.approx(earned) == pytest.approx(view.credits)
+        assert v.journal.owed_earlier(job) == [] and v.journal.read("SELECT * FROM owed") == []
+
+
 # Killed.
 
 
@@ -331,4 +374,5 @@ async def test_a_coordinator_killed_at_any_write_loses_and_repeats_nothing(
                 assert (view.state, view.doubtful) == (JobState.DONE, 0), write
                 assert [line.result for line in lines] == SQUARES, write
             assert not ran(v) & accepted, write
+            assert policy != "none" or v.journal.credits()["spent"] <= 24.0 + 1e-6, f"{write}: paid twice"
             assert jobs or (write == 1 and not after), "a job that was taken is not known any more"
