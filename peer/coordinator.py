@@ -150,8 +150,11 @@ class Coordinator:
     def resume_unfinished(self) -> int:
         """Go on with the jobs that ran when this peer last ended; how many those are.
 
-        To be called once this peer can find others. One that cannot go on becomes `interrupted` and says why.
+        To be called once this peer can find others. One that cannot go on becomes `interrupted` and says why. What was
+        in doubt in past jobs, and not done again yet, waits for `redo_doubtful` again.
         """
+        for name, doubtful in self._journal.in_doubt().items():
+            self._note_doubt(JobId(name), doubtful, "in doubt when this peer was stopped", anew=False)
         views = [view for view in self._journal.unfinished() if view.state is not JobState.PAUSED]
         resumed = [self._resumed(view) for view in views if not self._runs(JobId(view.id))]
         return sum(resumed)
@@ -275,14 +278,14 @@ class Coordinator:
         for name, doubtful in self._journal.doubt(peer).items():
             self._note_doubt(JobId(name), doubtful, f"what {short(peer)} gave is done again: {reason}")
 
-    def _note_doubt(self, job: JobId, doubtful: int, why: str) -> None:
+    def _note_doubt(self, job: JobId, doubtful: int, why: str, *, anew: bool = True) -> None:
         if self._live(job) is not None:
             if retry := self._retries.get(job):
                 retry.doubt(self._journal.doubtful(job))
                 self._redo.add(job, why)
             return
         view = self._journal.job(job)
-        if view is None or view.doubtful == doubtful:
+        if view is None or (anew and view.doubtful == doubtful):
             return
         view = msgspec.structs.replace(view, doubtful=doubtful)
         self._journal.save_job(view)

@@ -127,6 +127,10 @@ class Journal:
             connection.execute(
                 "UPDATE results SET doubtful = 1 WHERE worker = ? AND checked = 0 AND doubtful = 0", (peer,)
             )
+        return self.in_doubt()
+
+    def in_doubt(self) -> dict[str, int]:
+        """How many results are in doubt, by job."""
         return dict(self.read("SELECT job, COUNT(*) FROM results WHERE doubtful GROUP BY job"))
 
     def doubtful(self, job_id: JobId) -> dict[int, str]:

@@ -1,7 +1,9 @@
 """Jobs that go on: after a pause, after this peer was stopped, and after it was killed at any of its writes."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -40,14 +42,29 @@ async def pass_time(virtual_s: float) -> None:
 
 
 @asynccontextmanager
-async def life(journal: Journal, *workers: Callable[[object], object]) -> AsyncIterator[tuple[Village, Coordinator]]:
-    """One life of the peer on this journal, with these workers; the same peers in each life."""
+async def running(v: Village, seam: Seam) -> AsyncIterator[Coordinator]:
+    """One coordinator after another on one network, whose workers go on living."""
+    async with trio.open_nursery() as nursery:
+        coordinator = Coordinator(seam, v.directory("coordinator"), v.journal, NoWitness())  # type: ignore[arg-type]
+        await nursery.start(coordinator.run)
+        yield coordinator
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def life(
+    journal: Journal, *workers: Callable[[object], object], seed: int = 0
+) -> AsyncIterator[tuple[Village, Coordinator]]:
+    """One life of the peer on this journal, with these workers; the same peers in each life, other chances."""
     try:
         async with village() as v:
             v.journal = journal
             for name, function in zip("abcdef", workers or (square, square), strict=False):
                 await v.worker(name, FunctionExecutor(function, item_s=1.0))
-            yield v, await v.coordinator(FunctionExecutor(square, item_s=1.0))
+            seam = v.seam("coordinator", FunctionExecutor(square, item_s=1.0))
+            seam.random.seed(seed)
+            async with running(v, seam) as coordinator:
+                yield v, coordinator
     finally:
         journal.close()
 
@@ -296,16 +313,6 @@ async def test_a_job_waits_for_the_network_after_a_start_and_can_be_ended_meanwh
 # Paying.
 
 
-@asynccontextmanager
-async def running(v: Village, seam: Seam) -> AsyncIterator[Coordinator]:
-    """One coordinator after another on one network, whose workers go on living."""
-    async with trio.open_nursery() as nursery:
-        coordinator = Coordinator(seam, v.directory("coordinator"), v.journal, NoWitness())  # type: ignore[arg-type]
-        await nursery.start(coordinator.run)
-        yield coordinator
-        nursery.cancel_scope.cancel()
-
-
 @pytest.mark.parametrize("banned", [False, True])
 async def test_workers_are_paid_for_a_run_that_was_cut_off_when_the_job_ends(
     autojump_clock: trio.testing.MockClock, *, banned: bool
@@ -338,11 +345,13 @@ async def test_workers_are_paid_for_a_run_that_was_cut_off_when_the_job_ends(
 # Killed.
 
 
-async def live_and_die(journal: DyingJournal, policy: str, *workers: Callable[[object], object]) -> None:
+async def live_and_die(
+    journal: DyingJournal, policy: str, *workers: Callable[[object], object], seed: int = 0, local: int = 0
+) -> None:
     """One life, until the job ends or the journal dies."""
     try:
-        async with life(journal, *workers) as (v, coordinator):
-            job = coordinator.submit(wanted(verify=policy))
+        async with life(journal, *workers, seed=seed) as (v, coordinator):
+            job = coordinator.submit(wanted(verify=policy, local=local))
             await finish(v, coordinator, job)
     except* Killed:
         pass
@@ -376,3 +385,30 @@ async def test_a_coordinator_killed_at_any_write_loses_and_repeats_nothing(
             assert not ran(v) & accepted, write
             assert policy != "none" or v.journal.credits()["spent"] <= 24.0 + 1e-6, f"{write}: paid twice"
             assert jobs or (write == 1 and not after), "a job that was taken is not known any more"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_coordinator_killed_as_it_catches_a_liar_still_takes_back_what_the_liar_gave_to_past_jobs(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, *, after: bool
+) -> None:
+    async with life(Journal.open(tmp_path / "past.sqlite"), square, lie) as (v, coordinator):
+        past = coordinator.submit(wanted(local=1))
+        _, lines = await finish(v, coordinator, past)
+        assert [line.result for line in lines] != SQUARES, "the liar was believed"
+    for write in count(1):
+        path = tmp_path / f"{write}.sqlite"
+        shutil.copy(tmp_path / "past.sqlite", path)
+        journal = DyingJournal.open_dying(path, write, after=after)
+        await live_and_die(journal, "audit:1", square, lie, seed=1, local=1)
+        async with life(Journal.open(path), square, lie, seed=2) as (v, coordinator):
+            await v.nursery.start(coordinator.redo_doubtful)
+            coordinator.resume_unfinished()
+            await finish(v, coordinator, coordinator.submit(wanted(verify="audit:1", local=1)))
+            with trio.fail_after(1000.0):
+                while [line.result for line in v.journal.results(past)] != SQUARES:
+                    await pass_time(1.0)
+            assert coordinator.view(past).doubtful == 0, write
+        if journal.writes < write:
+            break
+    assert write > 12
