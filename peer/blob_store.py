@@ -136,17 +136,16 @@ class BlobStore:
         """In one pass; the size and the digests of what was copied, whatever becomes of the source meanwhile."""
         digests: list[bytes] = []
         size = 0
-        with disk_errors(f"read {source}", source), source.open("rb", buffering=0) as file:
-            with new.open("wb", buffering=0) as out:
-                while piece := _read_whole(file.read, BLOB_PIECE_BYTES):
-                    size += len(piece)
-                    if size > BLOB_BYTES_MAX:
-                        raise LocalError(f"{source} has more than {BLOB_BYTES_MAX // MIB} MiB: split it")
-                    with disk_errors(f"put {source} into the cache", self.folder):
-                        _write_whole(out.write, piece)
-                    digests.append(digest(piece))
-                    progress(size)
-                    await trio.lowlevel.checkpoint()
+        reading, writing = disk_errors(f"read {source}", source), disk_errors(f"write {new.name}", self.folder)
+        with reading, source.open("rb", buffering=0) as file, writing, new.open("wb", buffering=0) as out:
+            while piece := _read_whole(file.read, BLOB_PIECE_BYTES):
+                size += len(piece)
+                if size > BLOB_BYTES_MAX:
+                    raise LocalError(f"{source} has more than {BLOB_BYTES_MAX // MIB} MiB: split it")
+                _write_whole(out.write, piece)
+                digests.append(digest(piece))
+                progress(size)
+                await trio.lowlevel.checkpoint()
         return size, tuple(digests)
 
     async def _adopt(self, new: Path, descriptor: BlobDescriptor, digests: tuple[bytes, ...]) -> BlobFile:
