@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import proof, simulate, trust
+from cli import blobs, proof, simulate, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -36,7 +36,10 @@ app.add_typer(job_app, name="job")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(trust.app, name="trust")
 app.add_typer(proof.app, name="proof")
+app.add_typer(blobs.app, name="cache")
 app.command("ledger")(trust.ledger)
+app.command("put")(blobs.put)
+app.command("get")(blobs.get)
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
