@@ -17,17 +17,24 @@ from protocol.errors import LocalError, Unavailable
 
 def transfer(client: ControlClient, request: TransferRequest, title: str) -> BlobView | None:
     """The blob, or None when the user interrupted; raises what the peer says is wrong."""
-    with terminated_like_interrupted():
-        view = client.start_transfer(request)
-        try:
-            view = _follow(client, view, title)
-        except KeyboardInterrupt:
-            client.cancel_transfer(view.number)
-            say(
-                "interrupted" + ("; what has come is kept, the same command goes on" if request.action == "get" else "")
-            )
-            return None
-    if view.error:
+    try:
+        with terminated_like_interrupted():
+            return carry_out(client, request, title)
+    except KeyboardInterrupt:
+        goes_on = "; what has come is kept, the same command goes on" if request.action == "get" else ""
+        say(f"interrupted{goes_on}")
+        return None
+
+
+def carry_out(client: ControlClient, request: TransferRequest, title: str) -> BlobView:
+    """The blob, once it is in the cache; ends the transfer when interrupted, raises what the peer says is wrong."""
+    view = client.start_transfer(request)
+    try:
+        view = _follow(client, view, title)
+    except KeyboardInterrupt:
+        client.cancel_transfer(view.number)
+        raise
+    if view.blob is None:
         raise Unavailable(view.error) if view.unavailable else LocalError(view.error)
     return view.blob
 

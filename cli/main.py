@@ -62,6 +62,15 @@ Compare = Annotated[
     ),
 ]
 
+Blob = Annotated[
+    list[str],
+    typer.Option(
+        "--blob",
+        metavar="NAME=FILE|ID",
+        help="A file, or a blob by its id, that run(item) reads at /blobs/NAME (PEER_BLOB_NAME); may be repeated.",
+    ),
+]
+
 SamePlatform = Annotated[
     bool, typer.Option("--same-platform", help="Compare results of a chunk among workers of one kind alone.")
 ]
@@ -132,6 +141,7 @@ def submit(
     memory: Annotated[int, typer.Option(metavar="MIB", min=64, help="Most memory for one slot, in MiB.")] = 2048,
     workers_max: Annotated[int, typer.Option(min=1, max=256, help="Most workers at once.")] = 64,
     worker_wait: Annotated[float, typer.Option(metavar="S", min=0, help="How long to look for a first worker.")] = 20.0,
+    blob: Blob = [],  # noqa: B006
     name: Annotated[str | None, typer.Option(help="What to call the job. [default: the file's name]")] = None,
     force: Force = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
@@ -152,6 +162,7 @@ def submit(
         as_json=as_json,
         folder=_folder(data),
         bootstrap=bootstrap,
+        blobs=blob,
     )
     request = make_request(
         runtime=runtime,

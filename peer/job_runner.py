@@ -118,7 +118,7 @@ class JobRunner:
         )
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
-        manifest = manifest_of(job, request)
+        manifest = manifest_of(job, request, seam.identity.peer_id)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, manifest, request, max(1, wanted), books.trust, books.on_stranger)
         self._pool = WorkerPool(seam, directory, terms, self)

@@ -43,6 +43,8 @@ BLOB_STREAMS_MAX = 64
 BLOBS_PROVIDED_MAX = 256
 """Announced in the DHT by one peer: those used last."""
 BLOBS_PER_JOB_MAX = 16
+BLOB_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
+"""What a job may call a blob: part of a path, and of the name of a variable."""
 
 # The auction.
 BIDS_PER_CALL_MAX = 256

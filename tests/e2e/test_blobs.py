@@ -1,5 +1,6 @@
 """Blobs from end to end, over real peers and the real network: put here, got there, interrupted, gone on."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -88,3 +89,49 @@ def test_what_cannot_be_is_said_in_one_line(start_peer, tmp_path):
     for words in (["put", __file__], ["get", "0" * 64], ["cache", "list"], ["cache", "prune"]):
         ended = run_command(*words, *data)
         assert ended.returncode == 1 and "peer start" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+READS = """
+import hashlib, os
+
+def run(item):
+    data = open(os.environ["PEER_BLOB_WEIGHTS"], "rb").read()
+    try:
+        open("/blobs/WEIGHTS", "ab")
+    except OSError:
+        return [item, hashlib.sha256(data).hexdigest(), open("/blobs/other").read()]
+    return "the blob could be written"
+"""
+
+
+def test_a_job_reads_its_blobs_wherever_it_runs(start_peer, job, tmp_path):
+    first, second, _ = make_network(start_peer, "", "")
+    weights, other = tmp_path / "weights.bin", tmp_path / "other.txt"
+    weights.write_bytes(Random(3).randbytes(5 * MIB + 1))
+    other.write_text("hello")
+    blob = put(second.folder, other)
+    words = [*job.write(READS, list(range(40))), "--data", str(first.folder)]
+    ended = run_command(*words, "--blob", f"WEIGHTS={weights}", "--blob", f"other={blob}", "--verify", "quorum:2",
+                        "--local", "off")  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert [line["value"] for line in job.results()] == [[item, digest, "hello"] for item in range(40)]
+    workers = {worker["peer"] for worker in job.report()["workers"] if worker["peer"] != first.id}
+    assert len(workers) == 2
+    here = run_command(
+        *words, "--force", "--blob", f"WEIGHTS={weights}", "--blob", f"other={blob}", "--workers-max", "1"
+    )
+    assert here.returncode == 0, here.stderr
+
+
+def test_options_for_blobs_that_make_no_sense_end_before_anything_starts(job, tmp_path):
+    words = [*job.write(READS, [1]), "--data", str(tmp_path / "none")]
+    for options, story in (
+        (["--blob", "x"], "NAME=FILE"),
+        (["--blob", "a/b=x"], "NAME=FILE"),
+        (["--blob", "x=missing"], "neither a file nor a blob id"),
+        (["--blob", f"x={tmp_path}"], "a folder"),
+        (["--blob", f"x={__file__}", "--blob", f"x={__file__}"], "two blobs"),
+    ):
+        ended = run_command(*words, *options)
+        assert ended.returncode == 2 and story in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
