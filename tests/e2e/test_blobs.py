@@ -115,7 +115,7 @@ def test_a_job_reads_its_blobs_wherever_it_runs(start_peer, job, tmp_path):
                         "--local", "off")  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert [line["value"] for line in job.results()] == [[item, digest, "hello"] for item in range(40)]
+    assert [line["result"] for line in job.results()] == [[item, digest, "hello"] for item in range(40)]
     workers = {worker["peer"] for worker in job.report()["workers"] if worker["peer"] != first.id}
     assert len(workers) == 2
     here = run_command(
