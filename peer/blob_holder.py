@@ -1,18 +1,22 @@
 """The fetcher's end of one stream to one holder of a blob: asks, and checks the form of what comes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import trio
 
 from protocol.blobs import BlobDescriptor, BlobId, blob_digest, check_descriptor, check_digests
 from protocol.channel import MessageChannel
 from protocol.errors import BadFrame, StreamClosed, Unavailable
 from protocol.ids import DIGEST_BYTES, PeerId
+from protocol.limits import PART_SIZE_BYTES_MAX
 from protocol.messages.blob import (
     BLOB_CODEC,
     BlobMessage,
     Digests,
     Have,
     Lacking,
-    PiecePart,
+    PieceHead,
     Want,
     WantDigests,
     WantPiece,
@@ -67,15 +71,18 @@ class HolderLink:
 
     async def piece(self, piece: int, size: int) -> bytes | None:
         """The piece that was asked for longest ago, unchecked; None when the holder does not have it any more."""
-        data = bytearray()
-        while len(data) < size:
-            reply = await self._receive()
-            if isinstance(reply, Lacking) and not data:
-                return None
-            if not isinstance(reply, PiecePart) or reply.piece != piece or reply.offset != len(data):
-                raise self._out_of_turn(reply)
-            data += reply.data
-        return bytes(data)
+        head = await self._receive()
+        if isinstance(head, Lacking):
+            return None
+        if not isinstance(head, PieceHead) or (head.piece, head.size_bytes) != (piece, size):
+            raise self._out_of_turn(head)
+        parts: list[bytes] = []
+        for offset in range(0, size, PART_SIZE_BYTES_MAX):
+            with _in_time():
+                parts.append(await self._channel.receive_raw())
+            if len(parts[-1]) != min(PART_SIZE_BYTES_MAX, size - offset):
+                raise BadFrame(f"{self.peer} sent a part of {len(parts[-1])} bytes of piece {piece}")
+        return b"".join(parts)
 
     async def _send(self, message: BlobMessage) -> None:
         try:
@@ -85,13 +92,19 @@ class HolderLink:
             raise Unavailable(f"it did not read for {ANSWER_TIMEOUT_S:.0f} s") from error
 
     async def _receive(self) -> BlobMessage:
-        try:
-            with trio.fail_after(ANSWER_TIMEOUT_S):
-                return await self._channel.receive()
-        except trio.TooSlowError as error:
-            raise Unavailable(f"it sent no whole message within {ANSWER_TIMEOUT_S:.0f} s") from error
-        except StreamClosed as error:
-            raise Unavailable("it ended the stream") from error
+        with _in_time():
+            return await self._channel.receive()
 
     def _out_of_turn(self, reply: BlobMessage) -> BadFrame:
         return BadFrame(f"{self.peer} sent {type(reply).__name__} out of turn")
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    try:
+        with trio.fail_after(ANSWER_TIMEOUT_S):
+            yield
+    except trio.TooSlowError as error:
+        raise Unavailable(f"it sent no whole message within {ANSWER_TIMEOUT_S:.0f} s") from error
+    except StreamClosed as error:
+        raise Unavailable("it ended the stream") from error

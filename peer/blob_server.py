@@ -5,6 +5,8 @@ are bounded, for each peer and in all; who neither asks nor reads for a while is
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -26,7 +28,7 @@ from protocol.messages.blob import (
     Digests,
     Have,
     Lacking,
-    PiecePart,
+    PieceHead,
     Want,
     WantDigests,
     WantPiece,
@@ -103,10 +105,12 @@ class BlobServer:
             data = b""
         if not data:
             await self._send(channel, Lacking(reason=f"piece {piece} is not here"))
+            return
+        await self._send(channel, PieceHead(piece=piece, size_bytes=len(data)))
         for offset in range(0, len(data), PART_SIZE_BYTES_MAX):
-            part = data[offset : offset + PART_SIZE_BYTES_MAX]
-            await self._send(channel, PiecePart(piece=piece, offset=offset, data=part))
-            self.bytes_sent += len(part)
+            with self._stalling(channel.remote_peer):
+                await channel.send_raw(data[offset : offset + PART_SIZE_BYTES_MAX])
+        self.bytes_sent += len(data)
 
     async def _next_request(self, channel: MessageChannel[BlobMessage]) -> BlobMessage | None:
         try:
@@ -118,8 +122,13 @@ class BlobServer:
             raise Unavailable(f"{channel.remote_peer} asked for nothing within {IDLE_S_MAX:.0f} s") from error
 
     async def _send(self, channel: MessageChannel[BlobMessage], message: BlobMessage) -> None:
+        with self._stalling(channel.remote_peer):
+            await channel.send(message)
+
+    @contextmanager
+    def _stalling(self, peer: PeerId) -> Iterator[None]:
         try:
             with trio.fail_after(SEND_STALL_S_MAX):
-                await channel.send(message)
+                yield
         except trio.TooSlowError as error:
-            raise Unavailable(f"{channel.remote_peer} did not read for {SEND_STALL_S_MAX:.0f} s") from error
+            raise Unavailable(f"{peer} did not read for {SEND_STALL_S_MAX:.0f} s") from error

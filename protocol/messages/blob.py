@@ -1,7 +1,8 @@
 """Messages of `/parallel-peer/blob/1`: one stream per blob and holder; the fetcher asks, the holder answers in order.
 
 A session: Want, then Have or Lacking; then WantDigests and WantPieces as often as needed, several under way. A piece
-comes as PieceParts in their order, or as one Lacking when the holder has lost it.
+comes as a PieceHead and after it its bytes, in frames that are no messages (encoding them would take longer than
+encrypting them), each of `PART_SIZE_BYTES_MAX` but the last; or as one Lacking when the holder has lost it.
 """
 
 from typing import Annotated
@@ -10,7 +11,7 @@ from msgspec import Meta
 
 from protocol.blobs import BlobDescriptor
 from protocol.ids import DIGEST_BYTES
-from protocol.limits import BLOB_DIGESTS_PER_MESSAGE_MAX, BLOB_PIECE_BYTES, BLOB_PIECES_MAX, PART_SIZE_BYTES_MAX
+from protocol.limits import BLOB_DIGESTS_PER_MESSAGE_MAX, BLOB_PIECE_BYTES, BLOB_PIECES_MAX
 from protocol.messages.base import Digest, Message, MessageCodec, ShortText
 
 PieceNumber = Annotated[int, Meta(ge=0, lt=BLOB_PIECES_MAX)]
@@ -58,15 +59,14 @@ class WantPiece(BlobMessage, frozen=True, kw_only=True, tag="want_piece"):
     piece: PieceNumber
 
 
-class PiecePart(BlobMessage, frozen=True, kw_only=True, tag="piece_part"):
-    """Some bytes of a piece; its parts follow one another without a gap."""
+class PieceHead(BlobMessage, frozen=True, kw_only=True, tag="piece_head"):
+    """The bytes of a piece follow."""
 
     piece: PieceNumber
-    offset: Annotated[int, Meta(ge=0, lt=BLOB_PIECE_BYTES)]
-    data: Annotated[bytes, Meta(min_length=1, max_length=PART_SIZE_BYTES_MAX)]
+    size_bytes: Annotated[int, Meta(gt=0, le=BLOB_PIECE_BYTES)]
 
 
-BLOB_CODEC: MessageCodec[BlobMessage] = MessageCodec(Want, Have, Lacking, WantDigests, Digests, WantPiece, PiecePart)
+BLOB_CODEC: MessageCodec[BlobMessage] = MessageCodec(Want, Have, Lacking, WantDigests, Digests, WantPiece, PieceHead)
 
 
 def pack_held(held: int, pieces: int) -> bytes:

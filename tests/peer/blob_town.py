@@ -14,7 +14,7 @@ from peer.seam import Seam
 from protocol.channel import MessageChannel
 from protocol.ids import PeerId
 from protocol.limits import PART_SIZE_BYTES_MAX
-from protocol.messages.blob import BLOB_CODEC, BlobMessage, Digests, Have, PiecePart, Want, WantDigests, WantPiece
+from protocol.messages.blob import BLOB_CODEC, BlobMessage, Digests, Have, PieceHead, Want, WantDigests, WantPiece
 from protocol.network import BLOB_PROTOCOL, Stream
 from protocol.signing import Envelope, Identity
 from simulations.memory_host import MemoryHost, MemoryNetwork, open_memory_network
@@ -45,6 +45,8 @@ class Holder:
 
     data: bytes
     change: Change = lambda message: message
+    spoil: Callable[[bytes], bytes] = lambda data: data
+    """What it makes of each piece."""
     part_s: float = 0.0
     held: bytes = b""
     asked: list[int] = field(default_factory=list)
@@ -60,11 +62,11 @@ class Holder:
                     await channel.send(self.change(Digests(first=first, packed=b"".join(digests[first:]))))
                 case WantPiece(piece=piece):
                     self.asked.append(piece)
-                    data = pieces_of(self.data)[piece]
+                    data = self.spoil(pieces_of(self.data)[piece])
+                    await channel.send(self.change(PieceHead(piece=piece, size_bytes=len(data))))
                     for offset in range(0, len(data), PART_SIZE_BYTES_MAX):
                         await trio.sleep(self.part_s)
-                        part = data[offset : offset + PART_SIZE_BYTES_MAX]
-                        await channel.send(self.change(PiecePart(piece=piece, offset=offset, data=part)))
+                        await channel.send_raw(data[offset : offset + PART_SIZE_BYTES_MAX])
 
 
 class Town:

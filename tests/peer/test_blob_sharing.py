@@ -21,7 +21,7 @@ from protocol.messages.blob import (
     Digests,
     Have,
     Lacking,
-    PiecePart,
+    PieceHead,
     Want,
     WantDigests,
     WantPiece,
@@ -99,10 +99,8 @@ async def test_a_holder_that_dies_in_the_middle_costs_nothing_that_came(tmp_path
         assert len(slow.asked) < 7
 
 
-def lie_about_piece(message: BlobMessage) -> BlobMessage:
-    return (
-        msgspec.structs.replace(message, data=bytes(len(message.data))) if isinstance(message, PiecePart) else message
-    )
+def lie_about_size(message: BlobMessage) -> BlobMessage:
+    return msgspec.structs.replace(message, size_bytes=1) if isinstance(message, PieceHead) else message
 
 
 def lie_about_digests(message: BlobMessage) -> BlobMessage:
@@ -116,14 +114,32 @@ def lie_about_blob(message: BlobMessage) -> BlobMessage:
 
 
 def other_piece(message: BlobMessage) -> BlobMessage:
-    return msgspec.structs.replace(message, piece=message.piece ^ 1) if isinstance(message, PiecePart) else message
+    return msgspec.structs.replace(message, piece=message.piece ^ 1) if isinstance(message, PieceHead) else message
 
 
 def no_digests(message: BlobMessage) -> BlobMessage:
     return msgspec.structs.replace(message, packed=b"") if isinstance(message, Digests) else message
 
 
-@pytest.mark.parametrize("lie", [lie_about_piece, lie_about_digests, lie_about_blob, other_piece, no_digests])
+def wrong_bytes(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+def cut_short(data: bytes) -> bytes:
+    return data[:-1]
+
+
+@pytest.mark.parametrize("spoil", [wrong_bytes, cut_short])
+async def test_a_bad_piece_costs_its_holder_the_download_and_nobody_else(tmp_path, autojump_clock, spoil) -> None:
+    async with town(tmp_path) as t:
+        liar = t.holder("liar", Holder(DATA, spoil=spoil))
+        t.holder("honest", Holder(DATA, part_s=0.5))
+        peer = await t.peer("one")
+        got = await peer.fetch(BLOB, hints=[t.id("liar"), t.id("honest")])
+        assert got.path.read_bytes() == DATA and len(liar.asked) <= 4
+
+
+@pytest.mark.parametrize("lie", [lie_about_size, lie_about_digests, lie_about_blob, other_piece, no_digests])
 async def test_a_lie_costs_its_holder_the_download_and_nobody_else(tmp_path, autojump_clock, lie: Change) -> None:
     async with town(tmp_path) as t:
         liar = t.holder("liar", Holder(DATA, change=lie))
@@ -136,7 +152,7 @@ async def test_a_lie_costs_its_holder_the_download_and_nobody_else(tmp_path, aut
 
 async def test_with_liars_alone_nothing_is_taken_for_the_blob(tmp_path, autojump_clock) -> None:
     async with town(tmp_path) as t:
-        t.holder("liar", Holder(DATA, change=lie_about_piece))
+        t.holder("liar", Holder(DATA, spoil=lambda data: bytes(len(data))))
         peer = await t.peer("one")
         with pytest.raises(Unavailable, match="broke the protocol"):
             await peer.fetch(BLOB, hints=[t.id("liar")])

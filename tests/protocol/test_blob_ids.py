@@ -17,7 +17,7 @@ from protocol.blobs import (
 from protocol.errors import BadFrame, BadRecord, LocalError
 from protocol.ids import digest
 from protocol.limits import BLOB_PIECE_BYTES
-from protocol.messages.blob import BLOB_CODEC, Have, PiecePart, Want, pack_held, unpack_held
+from protocol.messages.blob import BLOB_CODEC, Have, PieceHead, Want, pack_held, unpack_held
 
 digest_lists = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40)
 
@@ -97,15 +97,15 @@ def test_sets_of_pieces_travel_whole(case) -> None:
     assert unpack_held(b"\xff" * 10, pieces) == (1 << pieces) - 1
 
 
-def test_messages_with_other_piece_sizes_or_empty_parts_are_refused() -> None:
+def test_messages_with_other_piece_sizes_or_impossible_sizes_are_refused() -> None:
     have = Have(descriptor=described([bytes(32)]))
     assert BLOB_CODEC.decode(BLOB_CODEC.encode(have)) == have
     odd = BlobDescriptor(size_bytes=1, piece_bytes=1, root=bytes(32))
     for wrong in (
         Have(descriptor=odd),
         Want(blob=b"short"),
-        PiecePart(piece=0, offset=0, data=b""),
-        PiecePart(piece=-1, offset=0, data=b"x"),
+        PieceHead(piece=0, size_bytes=0),
+        PieceHead(piece=-1, size_bytes=1),
     ):
         with pytest.raises(BadFrame):
             BLOB_CODEC.decode(BLOB_CODEC.encode(wrong))
