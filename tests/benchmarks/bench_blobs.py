@@ -1,6 +1,6 @@
 """Fetching a blob: our blob protocol from one and from four holders, against plain TCP with TLS, over loopback.
 
-    python tests/benchmarks/bench_blobs.py [--mib 256] [--holders 4] [--folder DIR]
+    python tests/benchmarks/bench_blobs.py [--mib 256] [--holders 4] [--runs 3] [--folder DIR]
 
 Holders and fetcher are processes of their own, as they would be on other machines, but on one machine they share its
 cores: what two holders gain here is less than between machines. TLS is Python's `ssl` with its defaults over trio's
@@ -36,7 +36,6 @@ from protocol.signing import Envelope, Identity
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 READ_BYTES = 256 * 1024
-RUNS = 3
 
 
 class NoDht:
@@ -163,11 +162,11 @@ def certificate_in(folder: Path) -> Path:
     return path
 
 
-def measure_tls(folder: Path, source: Path) -> list[dict]:
+def measure_tls(folder: Path, source: Path, times: int) -> list[dict]:
     server = Child("serve_tls", source, certificate_in(folder))
     port = server.said()["port"]
     runs = []
-    for number in range(RUNS):
+    for number in range(times):
         child = Child("fetch_tls", folder / f"tls-{number}", port)
         runs.append(child.said())
         child.end()
@@ -176,11 +175,11 @@ def measure_tls(folder: Path, source: Path) -> list[dict]:
     return runs
 
 
-def measure_ours(folder: Path, source: Path, number: int) -> tuple[list[dict], float]:
+def measure_ours(folder: Path, source: Path, number: int, times: int) -> tuple[list[dict], float]:
     holders = [Child("hold", folder / f"holder-{number}-{one}", source) for one in range(number)]
     told = [holder.said() for holder in holders]
     runs = []
-    for run in range(RUNS):
+    for run in range(times):
         target = folder / f"fetcher-{number}-{run}"
         child = Child("fetch", target, json.dumps(told))
         runs.append(child.said())
@@ -206,18 +205,20 @@ def show(name: str, mib: int, runs: list[dict], holder_rss: float | None = None)
     return rates[len(rates) // 2]
 
 
-def main(mib: int, holders: int, place: Path | None) -> None:
+def main(mib: int, holders: int, times: int, place: Path | None) -> None:
     with tempfile.TemporaryDirectory(dir=place) as name:
         folder = Path(name)
         source = folder / "source.bin"
         with source.open("wb") as file:
             for number in range(mib):
                 file.write(Random(number).randbytes(MIB))
-        print(f"{mib} MiB, {RUNS} runs each, median (least to most), {os.cpu_count()} cores, in {folder.parent}")
-        tls = show("TCP with TLS", mib, measure_tls(folder, source))
-        one = show("blob, one holder", mib, *measure_ours(folder, source, 1))
-        many = show(f"blob, {holders} holders", mib, *measure_ours(folder, source, holders))
-        print(f"one holder against TLS: x {one / tls:.2f}; {holders} holders against one: x {many / one:.2f}")
+        print(f"{mib} MiB, {times} runs each, median (least to most), {os.cpu_count()} cores, in {folder.parent}")
+        tls = show("TCP with TLS", mib, measure_tls(folder, source, times))
+        one = show("blob, one holder", mib, *measure_ours(folder, source, 1, times))
+        print(f"one holder against TLS: x {one / tls:.2f}")
+        if holders > 1:
+            many = show(f"blob, {holders} holders", mib, *measure_ours(folder, source, holders, times))
+            print(f"{holders} holders against one: x {many / one:.2f}")
 
 
 PARTS = {"hold": hold, "fetch": fetch, "serve_tls": serve_tls, "fetch_tls": fetch_tls}
@@ -231,6 +232,7 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--mib", type=int, default=256)
         parser.add_argument("--holders", type=int, default=4)
+        parser.add_argument("--runs", type=int, default=3)
         parser.add_argument("--folder", type=Path, default=None)
         options = parser.parse_args()
-        main(options.mib, options.holders, options.folder)
+        main(options.mib, options.holders, options.runs, options.folder)
