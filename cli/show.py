@@ -18,6 +18,7 @@ _STATE_STYLE = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
     JobState.INTERRUPTED: "yellow",
+    JobState.PAUSED: "yellow",
 }
 
 
@@ -143,7 +144,9 @@ def _job_table(job: JobView) -> Table:
     table.add_row("auction", funnel_line(job.funnel))
     table.add_row("time", f"{seconds(job.elapsed_s)} for {seconds(job.compute_s)} of computing")
     table.add_row("speed-up", f"{job.speed_up:.2f} times one machine of this kind alone")
-    table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds")
+    forfeit = sum(one.forfeited for one in job.workers)
+    forfeited = f"; {forfeit:.2f} forfeited by liars" if forfeit else ""
+    table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds{forfeited}")
     table.add_row("verification", f"{job.verify}: {count(job.audits, 'audit')}, {count(job.votes, 'vote')}, "
                   f"{count(job.mismatches, 'mismatch', 'mismatches')}")  # fmt: skip
     if job.compare != "exact":
@@ -158,6 +161,8 @@ def _job_table(job: JobView) -> Table:
     if job.doubtful:
         lost = f"{count(job.doubtful, 'result')} on the word of a peer found lying since"
         table.add_row("in doubt", Text(f"{MARK} {lost}: `peer job retry {job.id[:12]}` does them again", "bold red"))
+    if job.resumes:
+        table.add_row("resumed", f"{count(job.resumes, 'time')}; what was done before was not done again")
     if job.retries and job.state.is_final:
         table.add_row("retried", _retried_in_words(job))
     if job.bytes_sent or job.bytes_received:

@@ -19,7 +19,7 @@ from cli.console import clean, print_json, say
 from cli.exits import DONE, FAILED, WrongUse
 from cli.text import count, fault_mark, short_peer
 from peer.addresses import parse_address, parse_bootstrap
-from peer.core import BootstrapTried, ComplaintHeard, Joined, NodeEvent, NodeSettings
+from peer.core import BootstrapTried, ComplaintHeard, JobsResumed, Joined, NodeEvent, NodeSettings
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.reference import measure_speed
@@ -173,6 +173,11 @@ class Voice:
                     self._event({"event": "joined", "contacts": contacts})
                 else:
                     self._say(self._standing(contacts))
+            case JobsResumed(jobs):
+                if self._as_json:
+                    self._event({"event": "resumed", "jobs": jobs})
+                else:
+                    self._say(f"{count(jobs, 'unfinished job')} {'goes' if jobs == 1 else 'go'} on: `peer job list`")
             case ComplaintHeard(coordinator, text):
                 if self._as_json:
                     self._event({"event": "complaint", "coordinator": coordinator, "text": text})

@@ -59,7 +59,14 @@ class ComplaintHeard:
     text: str
 
 
-NodeEvent = BootstrapTried | Joined | ComplaintHeard
+@dataclass(frozen=True, slots=True)
+class JobsResumed:
+    """So many jobs of this peer go on that ran when it last ended."""
+
+    jobs: int
+
+
+NodeEvent = BootstrapTried | Joined | ComplaintHeard | JobsResumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

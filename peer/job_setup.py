@@ -14,6 +14,7 @@ from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
 from protocol.ids import JobId, PeerId
 from protocol.job_events import Effect
+from protocol.job_machine import JobRules
 from protocol.limits import BLOBS_PER_JOB_MAX
 from protocol.planner import Target
 from protocol.verification import Audit, VerificationPolicy
@@ -56,6 +57,20 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Ex
 def target_of(request: JobRequest) -> Target:
     """What the user asks of `adaptive`."""
     return Target(request.max_error, request.max_overhead, request.assume_liars, request.audit_share)
+
+
+def rules_of(request: JobRequest, policy: VerificationPolicy, *, can_execute: bool) -> JobRules:
+    """What the job's rules need of the request; `can_execute`: whether this machine runs its chunks."""
+    return JobRules(
+        policy,
+        can_execute,
+        target_of(request),
+        own_slots=max(1, request.local),
+        self_checking=parse_comparator(request.compare).kind is Kind.VERIFY,
+        same_platform=request.same_platform,
+        item_timeout_s=request.item_timeout_s,
+        worker_wait_s=request.worker_wait_s,
+    )
 
 
 def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifest:

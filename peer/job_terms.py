@@ -7,10 +7,10 @@ from typing import Protocol
 from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from peer.worker_link import CheckedResult
-from protocol.bodies import Manifest
 from protocol.ids import ChunkId, JobId, PeerId
 from protocol.job_events import Event
 from protocol.messages.job import Call
+from protocol.signing import Envelope
 
 
 class PoolOwner(Protocol):
@@ -34,7 +34,8 @@ class JobTerms:
     """What the auction needs to know of the job."""
 
     job: JobId
-    manifest: Manifest
+    manifest: Envelope
+    """What workers must know of the job, signed."""
     request: JobRequest
     slots_wanted: int
     trust: TrustBook

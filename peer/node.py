@@ -13,7 +13,7 @@ from peer.blobs import Blobs
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
-from peer.core import NodeEvent, NodeSettings, Part, PeerCore
+from peer.core import JobsResumed, Joined, NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
 from peer.journal import Journal
 from peer.node_views import peer_views, status_view
@@ -49,11 +49,12 @@ class Node:
         self.settings = settings
         self.folder = folder
         self.journal = journal
+        self._tell = tell
         self.complaints = Complaints(seam.wall_clock, tell)
         self.core = PeerCore(
             seam,
             settings,
-            tell=tell,
+            tell=self._on_event,
             on_receipt=self._keep_receipt,
             on_complaint=self.complaints.hear,
             memory=JournalMemory(journal),
@@ -62,7 +63,7 @@ class Node:
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.accusations = Accusations(seam, self.dht)
+        self.accusations = Accusations(seam, self.dht, replays=settings.policy.slots > 0)
         self.blobs = Blobs(seam, self.dht, BlobStore(folder.blobs))
         self.transfers = BlobTransfers(self.blobs)
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
@@ -72,13 +73,13 @@ class Node:
 
         Raises `LocalError` (in an exception group) when a part fails: a peer of which a part is dead does not go on.
         """
+        blobs = Part("blobs", self.blobs.run)  # Before the jobs, which read them.
+        transfers = Part("transfers of blobs", self.transfers.run)
         coordinator = Part("the coordinator", self.coordinator.run)
         control = Part("the control API", self._serve_control)
         accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
         redo = Part("doing results again", self.coordinator.redo_doubtful)
-        blobs = Part("blobs", self.blobs.run)
-        transfers = Part("transfers of blobs", self.transfers.run)
-        await self.core.run(coordinator, accusations, redo, blobs, transfers, control, task_status=task_status)
+        await self.core.run(blobs, transfers, coordinator, accusations, redo, control, task_status=task_status)
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""
@@ -110,6 +111,12 @@ class Node:
     async def _serve_control(self, *, task_status: "TaskStatus[list[str]]") -> None:
         with self.folder.socket_to_bind() as socket:
             await serve_control(self, socket, task_status=task_status)
+
+    def _on_event(self, event: NodeEvent) -> None:
+        """A peer that has joined can find workers: now its unfinished jobs go on."""
+        self._tell(event)
+        if isinstance(event, Joined) and (resumed := self.coordinator.resume_unfinished()):
+            self._tell(JobsResumed(resumed))
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))

@@ -14,7 +14,7 @@ from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 
 
 class JobState(StrEnum):
-    """Where a job stands. All but the first two are final."""
+    """Where a job stands. All but the first two are final: nothing more happens to the job by itself."""
 
     CALLING = "calling"
     RUNNING = "running"
@@ -22,11 +22,18 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
+    """This peer was stopped while the job ran, and could not go on with it when it was started again."""
+    PAUSED = "paused"
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to the job by itself."""
         return self not in (JobState.CALLING, JobState.RUNNING)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the job has not come to an end of its own: `peer job resume` does the rest."""
+        return self not in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 class BlobUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +105,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     credits: float = 0.0
     pending: float = 0.0
     """Reference-seconds that it has worked and has no receipt for yet."""
+    forfeited: float = 0.0
+    """Credits that it has claimed and does not get, since it was found lying."""
     fault: str | None = None
     local: bool = False
 
@@ -152,6 +161,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """Items whose results rest on the word alone of a peer that was found lying after the job had ended."""
     retries: int = 0
     """How often a part of the job was run again after its end; the figures are those of all runs together."""
+    resumes: int = 0
+    """How often the job went on after it had been paused or this peer had been stopped."""
     ended_at_unix_s: float = 0.0
     price: float = 0.0
     credits: float = 0.0

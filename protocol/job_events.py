@@ -120,6 +120,11 @@ class CancelJob:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseJob:
+    """The user wants the rest later: nobody works on it until then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """A deadline has passed."""
 
@@ -135,6 +140,7 @@ Event = (
     | FailureArrived
     | AuditDone
     | CancelJob
+    | PauseJob
     | Tick
 )  # fmt: skip
 
@@ -259,6 +265,7 @@ class Ending(StrEnum):
     FAILED = "failed"
     NO_WORKER = "no worker"
     CANCELLED = "cancelled"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)

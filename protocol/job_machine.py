@@ -29,6 +29,7 @@ from protocol.job_events import (
     ItemsAdded,
     ItemsClosed,
     JobEnded,
+    PauseJob,
     Proof,
     ResultArrived,
     Tick,
@@ -97,6 +98,7 @@ class JobMachine:
             FailureArrived: self._on_failure,
             AuditDone: self._on_audit,
             CancelJob: self._on_cancel,
+            PauseJob: self._on_pause,
             Tick: lambda event, now: None,
         }
 
@@ -276,6 +278,9 @@ class JobMachine:
 
     def _on_cancel(self, event: CancelJob, now: float) -> None:
         self._end(Ending.CANCELLED, "cancelled by the user")
+
+    def _on_pause(self, event: PauseJob, now: float) -> None:
+        self._end(Ending.PAUSED, "paused by the user")
 
     # What follows from it.
 
