@@ -14,7 +14,7 @@ from protocol.ids import DIGEST_BYTES
 from protocol.limits import BLOB_DIGESTS_PER_MESSAGE_MAX, BLOB_PIECE_BYTES, BLOB_PIECES_MAX
 from protocol.messages.base import Digest, Message, MessageCodec, ShortText
 
-PieceNumber = Annotated[int, Meta(ge=0, lt=BLOB_PIECES_MAX)]
+PieceNumber = Annotated[int, Meta(ge=0, le=BLOB_PIECES_MAX - 1)]
 
 
 class BlobMessage(Message, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class PieceHead(BlobMessage, frozen=True, kw_only=True, tag="piece_head"):
     """The bytes of a piece follow."""
 
     piece: PieceNumber
-    size_bytes: Annotated[int, Meta(gt=0, le=BLOB_PIECE_BYTES)]
+    size_bytes: Annotated[int, Meta(ge=1, le=BLOB_PIECE_BYTES)]
 
 
 BLOB_CODEC: MessageCodec[BlobMessage] = MessageCodec(Want, Have, Lacking, WantDigests, Digests, WantPiece, PieceHead)
