@@ -95,7 +95,7 @@ class JobRunner:
         self._machine = JobMachine(rules, seam.random)
         self._owing = JobOwing(self._machine.workers)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
-        manifest = manifest_of(job, request)
+        manifest = manifest_of(job, request, seam.identity.peer_id)
         signed = seam.identity.sign(manifest)
         self._standing = Standing(seam.wall_clock, books.on_change)
         self._checks = ResultChecks(seam.executor, manifest, self._items, self._fail) if rules.self_checking else None
