@@ -34,8 +34,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class LogRow(msgspec.Struct, frozen=True):
-    """What a chunk printed on one peer."""
+    """What a chunk printed on one peer; rows that came later have higher numbers."""
 
+    number: int
     chunk: int
     peer: str
     text: str
@@ -74,9 +75,9 @@ class ControlClient:
         """The job once it is newer than `version`, or as it is after some seconds."""
         return self._ask("GET", f"/jobs/{quote(job, safe='')}/change?version={version}", Change)
 
-    def logs(self, job: str, chunk: int | None = None) -> list[LogRow]:
-        """What the chunks printed."""
-        query = "" if chunk is None else f"?chunk={chunk}"
+    def logs(self, job: str, chunk: int | None = None, after: int = 0) -> list[LogRow]:
+        """A page of what the chunks printed: the rows after the one of this number; empty after the last."""
+        query = f"?after={after}" + ("" if chunk is None else f"&chunk={chunk}")
         return self._ask("GET", f"/jobs/{quote(job, safe='')}/logs{query}", list[LogRow])
 
     def cancel(self, job: str) -> JobView:

@@ -22,6 +22,7 @@ from peer.job_setup import JobBooks, check_runnable, manifest_of, rules_of, targ
 from peer.job_standing import Standing
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
+from peer.job_watch import watched
 from peer.local_slots import LocalSlots, LocalWork
 from peer.result_checks import ResultChecks
 from peer.seam import Seam
@@ -279,11 +280,12 @@ class JobRunner:
             events=self._standing.story(),
         )
         view = measured(view, self._machine, self._results)
-        return msgspec.structs.replace(
+        view = msgspec.structs.replace(
             view,
             credits=view.credits + self._pool.earlier_credits,
             price=view.price + self._pool.earlier_price,
         )
+        return watched(view, self._machine, self._pool.auction, trio.current_time())
 
     def _waiting_for(self) -> str:
         others = [one for one in self._machine.workers.active.values() if not one.offer.local]

@@ -33,6 +33,7 @@ from protocol.limits import ADDRESSES_PER_PEER_MAX
 JOBS_KEPT_MAX = 500
 LOG_ROWS_PER_JOB_MAX = 1024
 ADDRESS_BOOK_PEERS_MAX = 1000
+LOG_ROWS_PER_READ = 500
 RESULT_ROWS_PER_READ = 1000
 _UNFINISHED = frozenset({JobState.CALLING, JobState.RUNNING, JobState.PAUSED})
 """Jobs that are kept however old they are."""
@@ -183,10 +184,19 @@ class Journal:
                 (job_id, job_id, LOG_ROWS_PER_JOB_MAX),
             )
 
-    def logs(self, job_id: JobId, chunk: int | None = None) -> list[tuple[int, str, str]]:
-        """What the job's chunks printed, or one chunk's: (chunk, peer, text), the oldest first."""
-        where, values = ("job = ?", (job_id,)) if chunk is None else ("job = ? AND chunk = ?", (job_id, chunk))
-        return self.read(f"SELECT chunk, peer, text FROM logs WHERE {where} ORDER BY id", *values)
+    def logs(self, job_id: JobId, chunk: int | None = None, after: int = 0) -> list[tuple[int, int, str, str]]:
+        """What chunks printed, or one chunk, the oldest first: (number, chunk, peer, text).
+
+        At most `LOG_ROWS_PER_READ` rows, those with a number above `after`.
+        """
+        where, values = ("", ()) if chunk is None else (" AND chunk = ?", (chunk,))
+        return self.read(
+            f"SELECT id, chunk, peer, text FROM logs WHERE job = ? AND id > ?{where} ORDER BY id LIMIT ?",
+            job_id,
+            after,
+            *values,
+            LOG_ROWS_PER_READ,
+        )
 
     # Credit and trust.
 

@@ -109,6 +109,33 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     """Credits that it has claimed and does not get, since it was found lying."""
     fault: str | None = None
     local: bool = False
+    chunks_now: int = 0
+    """Chunks that are with it at this moment."""
+    oldest_s: float | None = None
+    """How long it has had the oldest of them; None where it has none."""
+    heard_s: float | None = None
+    """Seconds since its last sign of life; None for this machine and for who no longer works."""
+
+
+class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer in the auction of one job."""
+
+    peer: str
+    state: str
+    """How far it has come: `found`, `called`, `bid`, `refused`, `unreachable`, `outbid`, `awarded` or `left`."""
+    reason: str = ""
+    """Why it came no further."""
+    price: float = 0.0
+    """Credits per reference-second: what it bids, or what its record says where there is no bid."""
+    paid: float | None = None
+    """What it is paid instead, by the second price; None for who never worked."""
+    speed: float = 1.0
+    slots: int = 0
+    clean: float = 0.0
+    """Results of it that stand, from this job and those before."""
+    again_s: float | None = None
+    """In how many seconds it may be called again; None where it need not or will not be."""
+    fault: str | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +160,12 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """Number of chunks in each state."""
     workers: list[WorkerView] = []
     funnel: Funnel = Funnel()
+    candidates: list[CandidateView] = []
+    """Who the auction knows, those that work first; left out of lists of jobs."""
+    waits: list[str] = []
+    """What the job waits for and why, one thing a line; empty once it has ended."""
+    left_s: float | None = None
+    """Seconds that the rest will take with the workers at hand; None while that cannot be told."""
     executions: int = 0
     """Items executed, all replicas, audits and repetitions counted."""
     compute_s: float = 0.0

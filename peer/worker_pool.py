@@ -14,7 +14,7 @@ from peer.job_owing import Debt
 from peer.job_terms import JobTerms, PoolOwner
 from peer.seam import Seam
 from peer.worker_link import CheckedResult, WorkerLink
-from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid
+from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid, HangUp
 from protocol.bodies import Receipt
 from protocol.capability import Capability
 from protocol.channel import MessageChannel
@@ -163,7 +163,15 @@ class WorkerPool:
                 case DeclineBid(peer, bid):
                     self._send(self._links.get(peer), Outbid(call_id=bid.call_id, bid=bid.bid))
                     self.dismiss(peer, "outbid")
+                case HangUp(peer, reason):
+                    self._hang_up(peer, reason)
         self._timer.rearm()
+
+    def _hang_up(self, peer: PeerId, reason: str) -> None:
+        """At once: who has not answered will not read last words. One that is being dialled has no stream yet."""
+        if peer in self._scopes:
+            self._dismissed[peer] = (reason, False)
+            self._scopes[peer].cancel()
 
     def _award(self, award: AwardBid) -> None:
         link = self._links.get(award.peer)
@@ -198,6 +206,7 @@ class WorkerPool:
 
     def on_ready(self, link: WorkerLink, ready: Ready) -> None:
         """The lease is on: the job may hand chunks out."""
+        self.auction.ready(link.peer)
         speed = link.bid.speed if link.bid else 1.0
         clean = self._terms.trust.clean_of(link.peer)
         if clean < 1:
@@ -219,6 +228,7 @@ class WorkerPool:
 
     def on_heard(self, link: WorkerLink, running: tuple[ChunkId, ...]) -> None:
         """A sign of life."""
+        self.auction.heard(link.peer, trio.current_time())
         self._owner.tell(HeardFrom(link.peer, running))
 
     def on_result(self, link: WorkerLink, result: CheckedResult) -> None:
