@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import proof, simulate, trust
+from cli import blobs, proof, simulate, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -36,7 +36,10 @@ app.add_typer(job_app, name="job")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(trust.app, name="trust")
 app.add_typer(proof.app, name="proof")
+app.add_typer(blobs.app, name="cache")
 app.command("ledger")(trust.ledger)
+app.command("put")(blobs.put)
+app.command("get")(blobs.get)
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
@@ -57,6 +60,15 @@ Compare = Annotated[
         metavar="HOW",
         help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, tolerance:auto, image:DB; "
         "verify: the job file's verify(item, result) checks each instead.",
+    ),
+]
+
+Blob = Annotated[
+    list[str],
+    typer.Option(
+        "--blob",
+        metavar="NAME=FILE|ID",
+        help="A file, or a blob by its id, that run(item) reads at /blobs/NAME (PEER_BLOB_NAME); may be repeated.",
     ),
 ]
 
@@ -130,6 +142,7 @@ def submit(
     memory: Annotated[int, typer.Option(metavar="MIB", min=64, help="Most memory for one slot, in MiB.")] = 2048,
     workers_max: Annotated[int, typer.Option(min=1, max=256, help="Most workers at once.")] = 64,
     worker_wait: Annotated[float, typer.Option(metavar="S", min=0, help="How long to look for a first worker.")] = 20.0,
+    blob: Blob = [],  # noqa: B006
     name: Annotated[str | None, typer.Option(help="What to call the job. [default: the file's name]")] = None,
     force: Force = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
@@ -150,6 +163,7 @@ def submit(
         as_json=as_json,
         folder=_folder(data),
         bootstrap=bootstrap,
+        blobs=blob,
     )
     request = make_request(
         runtime=runtime,

@@ -25,6 +25,7 @@ from peer.execution.executor import SandboxedExecutor
 from peer.execution.reference import measure_speed
 from peer.faults import Fault, FaultyExecutor, parse_fault
 from peer.identity_store import load_or_create_identity
+from peer.job_blobs import JobBlobs
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
 from peer.node import Node
@@ -128,6 +129,7 @@ async def _run(options: StartOptions, bootstrap: Bootstrap, fault: Fault | None,
             seam = Seam(identity, host, time.time, entropy, faulty, options.folder.path)
             settings = _settings(options, bootstrap, await _speed(executor))
             node = Node(seam, settings, options.folder, journal, voice.tell)
+            executor.blobs = JobBlobs(node.blobs)
             async with trio.open_nursery() as nursery:
                 await nursery.start(node.run)
                 ending.end = node.stop

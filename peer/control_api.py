@@ -22,6 +22,8 @@ from hypercorn.trio import serve
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
+from peer.blob_transfers import BlobTransfers
+from peer.control_blobs import BlobApi, blob_routes
 from peer.control_client import REQUEST_SIZE_BYTES_MAX
 from peer.control_trust import TrustApi, trust_routes
 from peer.journal import Journal
@@ -89,6 +91,10 @@ class Controlled(Protocol):
     def journal(self) -> Journal:
         """The journal."""
 
+    @property
+    def transfers(self) -> BlobTransfers:
+        """What its owner has put and fetched."""
+
     def status(self) -> StatusView:
         """This peer."""
 
@@ -134,6 +140,7 @@ def make_app(peer: Controlled) -> FastAPI:
         ("POST", "/jobs/{job}/retry", api.job_retry),
         ("POST", "/stop", api.stop),
         *trust_routes(TrustApi(peer)),
+        *blob_routes(BlobApi(peer)),
     )
     for method, path, handler in routes:
         app.add_api_route(path, handler, methods=[method], response_model=None)

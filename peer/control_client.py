@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from peer.blob_views import CacheView, Pruned, TransferRequest, TransferView
 from peer.views import JobRequest, JobView, LedgerView, PeerView, Retried, StatusView, TrustAction, TrustCase, TrustView
 from protocol.errors import LocalError, Unavailable
 from protocol.limits import MIB
@@ -110,6 +111,26 @@ class ControlClient:
     def ledger(self) -> list[LedgerView]:
         """Credits by peer."""
         return self._ask("GET", "/ledger", list[LedgerView])
+
+    def cache(self) -> CacheView:
+        """Its blobs."""
+        return self._ask("GET", "/cache", CacheView)
+
+    def prune(self, *, everything: bool) -> Pruned:
+        """Delete blobs that are not pinned, or all that are not in use."""
+        return self._ask("POST", f"/cache/prune?everything={int(everything)}", Pruned)
+
+    def start_transfer(self, request: TransferRequest) -> TransferView:
+        """Begin to put or get a blob."""
+        return self._ask("POST", "/transfers", TransferView, msgspec.json.encode(request))
+
+    def transfer(self, number: int) -> TransferView:
+        """How far it is, once there is news, or after some seconds."""
+        return self._ask("GET", f"/transfers/{number}", TransferView)
+
+    def cancel_transfer(self, number: int) -> TransferView:
+        """End it; what has come stays."""
+        return self._ask("POST", f"/transfers/{number}/cancel", TransferView)
 
     def stop(self) -> None:
         """Ask the peer to end."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from peer.job_owing import Debt
 from peer.journal_schema import JournalTooNew, migrate
 from peer.result_data import result_from_cbor, result_to_cbor
 from peer.views import JobRequest, JobState, JobView, ResultLine
@@ -100,7 +101,7 @@ class Journal:
         old = connection.execute(
             "SELECT id FROM jobs WHERE final AND place <= (SELECT MAX(place) FROM jobs) - ?", (JOBS_KEPT_MAX,)
         ).fetchall()
-        for table, column in (("results", "job"), ("logs", "job"), ("jobs", "id")):
+        for table, column in (("results", "job"), ("logs", "job"), ("owed", "job"), ("jobs", "id")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
 
     # Results and logs.
@@ -127,6 +128,10 @@ class Journal:
             connection.execute(
                 "UPDATE results SET doubtful = 1 WHERE worker = ? AND checked = 0 AND doubtful = 0", (peer,)
             )
+        return self.in_doubt()
+
+    def in_doubt(self) -> dict[str, int]:
+        """How many results are in doubt, by job."""
         return dict(self.read("SELECT job, COUNT(*) FROM results WHERE doubtful GROUP BY job"))
 
     def doubtful(self, job_id: JobId) -> dict[int, str]:
@@ -195,6 +200,28 @@ class Journal:
 
     # Credit and trust.
 
+    def save_owed(self, job_id: JobId, debts: Sequence[Debt]) -> None:
+        """Replace what the run of a job owes so far; what earlier runs of it owe stays."""
+        rows = [(job_id, one.lease, one.peer, one.credits, one.price) for one in debts]
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM owed WHERE job = ? AND NOT earlier", (job_id,))
+            connection.executemany("INSERT OR REPLACE INTO owed VALUES (?, ?, ?, ?, ?, 0)", rows)
+
+    def end_run(self, job_id: JobId) -> None:
+        """The run of the job was cut off: what it owed is owed by an earlier run from now on."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE owed SET earlier = 1 WHERE job = ?", (job_id,))
+
+    def owed_earlier(self, job_id: JobId) -> list[Debt]:
+        """What runs of the job that were cut off still owe."""
+        rows = self.read("SELECT peer, lease, credits, price FROM owed WHERE job = ? AND earlier", job_id)
+        return [Debt(*row) for row in rows]
+
+    def forget_owed(self, job_id: JobId) -> None:
+        """All that could be paid is paid."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM owed WHERE job = ?", (job_id,))
+
     def add_receipt(self, envelope_bytes: bytes, receipt: Receipt, *, given: bool, peer: str) -> None:
         """Keep a receipt that we gave to `peer` or had from it; one whose lease and number are known changes nothing.
 
@@ -202,6 +229,8 @@ class Journal:
         """
         known_by = encoding.encode([given, peer, receipt.lease, receipt.sequence])
         with self.transaction() as connection:
+            if given:
+                connection.execute("DELETE FROM owed WHERE job = ? AND lease = ?", (receipt.job, receipt.lease))
             connection.execute(
                 "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
                 (digest(known_by), given, peer, receipt.job, receipt.credits, envelope_bytes),

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from peer.accusations import Accusations
+from peer.blob_store import BlobStore
+from peer.blob_transfers import BlobTransfers
+from peer.blobs import Blobs
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
@@ -61,6 +64,8 @@ class Node:
         self.directory = self.core.directory
         self.worker = self.core.worker
         self.accusations = Accusations(seam, self.dht, replays=settings.policy.slots > 0)
+        self.blobs = Blobs(seam, self.dht, BlobStore(folder.blobs))
+        self.transfers = BlobTransfers(self.blobs)
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -68,11 +73,13 @@ class Node:
 
         Raises `LocalError` (in an exception group) when a part fails: a peer of which a part is dead does not go on.
         """
+        blobs = Part("blobs", self.blobs.run)  # Before the jobs, which read them.
+        transfers = Part("transfers of blobs", self.transfers.run)
         coordinator = Part("the coordinator", self.coordinator.run)
         control = Part("the control API", self._serve_control)
         accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
         redo = Part("doing results again", self.coordinator.redo_doubtful)
-        await self.core.run(coordinator, accusations, redo, control, task_status=task_status)
+        await self.core.run(blobs, transfers, coordinator, accusations, redo, control, task_status=task_status)
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""

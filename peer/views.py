@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from protocol.limits import BLOB_NAME_PATTERN
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 
 
@@ -33,6 +34,14 @@ class JobState(StrEnum):
     def can_go_on(self) -> bool:
         """Whether the job has not come to an end of its own: `peer job resume` does the rest."""
         return self not in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+class BlobUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob that a job's code reads, under a name."""
+
+    name: Annotated[str, Meta(pattern=BLOB_NAME_PATTERN)]
+    id: str
+    size_bytes: Annotated[int, Meta(ge=0)]
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +71,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
     worker_wait_s: Annotated[float, Meta(ge=0)] = 20.0
     """How long to look for a first worker (with local off) before the job fails."""
+    blobs: list[BlobUse] = []
+    """Files that the code finds at `/blobs/NAME`, wherever it runs."""
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):

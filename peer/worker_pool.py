@@ -4,12 +4,13 @@ Drives the auction's machine and keeps no rule of its own.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from dht.directory import Directory
 from peer.deadline import DeadlineTimer
+from peer.job_owing import Debt
 from peer.job_terms import JobTerms, PoolOwner
 from peer.seam import Seam
 from peer.worker_link import CheckedResult, WorkerLink
@@ -66,6 +67,8 @@ class WorkerPool:
         self.manifest = terms.manifest
         self._calls = 0
         self._receipts = 0
+        self.earlier_credits = self.earlier_price = 0.0
+        """Paid for runs of the job that were cut off."""
         self.searched = False
         """Whether the directory has answered at least once."""
         self.bytes_sent = 0
@@ -277,6 +280,28 @@ class WorkerPool:
             self._send(self._links[pay.peer], message)
         else:
             self._owed.setdefault(pay.peer, []).append(message)
+
+    def leases(self) -> Mapping[PeerId, LeaseId]:
+        """The last lease of each worker."""
+        return self._last_leases
+
+    def pay_earlier(self, debt: Debt, keep: Callable[[Receipt], None]) -> None:
+        """As `pay`, for a run of this job that was cut off: its receipt is handed over in `close`."""
+        receipt = Receipt(
+            job=self._terms.job,
+            lease=debt.lease,
+            sequence=self._receipts,
+            worker=debt.peer,
+            chunks=(),
+            credits=debt.credits,
+            price=debt.price,
+        )
+        self._receipts += 1
+        self.earlier_credits += debt.credits
+        self.earlier_price += debt.price
+        keep(receipt)
+        message = Receipts(lease=debt.lease, receipt=self._seam.identity.sign(receipt))
+        self._owed.setdefault(debt.peer, []).append(message)
 
     def dismiss(self, peer: PeerId, reason: str, *, for_good: bool = False) -> None:
         """End the worker's lease after what is queued for it has been sent."""

@@ -7,6 +7,7 @@ one forks in a worker thread, and `--die-with-parent` watches the thread, which 
 import os
 import socket
 import subprocess
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -51,13 +52,23 @@ class JobCode:
     entry: str
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
+    blobs: tuple[tuple[str, Path], ...] = ()
+    """Files that it may read, by name."""
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "JobCode":
+    def of(cls, manifest: Manifest, blobs: Mapping[str, Path]) -> "JobCode":
         """The code of a manifest; its name is the file name where it is one."""
         filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
         cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
-        return cls(manifest.job, filename, manifest.code, manifest.entry, manifest.memory_bytes_max, cpu_s_max)
+        return cls(
+            job=manifest.job,
+            filename=filename,
+            code=manifest.code,
+            entry=manifest.entry,
+            memory_bytes_max=manifest.memory_bytes_max,
+            cpu_s_max=cpu_s_max,
+            blobs=tuple(sorted(blobs.items())),
+        )
 
 
 class Launcher:
@@ -76,13 +87,13 @@ class Launcher:
         uid = self._next_uid()
         with ExitStack() as theirs, ExitStack() as ours:
             try:
-                process = self._start(theirs, ours, uid, self._settings(job, uid))
+                process = self._start(theirs, ours, job, self._settings(job, uid), uid)
             except OSError as error:
                 raise LocalError(f"cannot start a sandbox: {error}") from error
             ours.pop_all()
             return process
 
-    def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, settings: bytes) -> SandboxProcess:
+    def _start(self, theirs: ExitStack, ours: ExitStack, job: JobCode, settings: bytes, uid: int) -> SandboxProcess:
         channel, their_channel = socket.socketpair()
         ours.callback(channel.close)
         theirs.callback(their_channel.close)
@@ -90,8 +101,8 @@ class Launcher:
         info, their_info = _pipe(theirs, ours)
         progress = _progress_file(ours)
         files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root)
-        arguments_fd = _memory_file(theirs, b"".join(one.encode() + b"\0" for one in arguments))
+        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, blobs=job.blobs)
+        arguments_fd = _memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
         inside = (their_channel.fileno(), progress, _memory_file(theirs, settings))
         popen = subprocess.Popen(
             [str(self._bubblewrap), "--args", str(arguments_fd), "--", *self.interpreter.command, *map(str, inside)],
