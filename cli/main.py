@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import proof, simulate, trust
+from cli import owner, proof, simulate, start_options, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -37,6 +37,9 @@ app.add_typer(simulate.app, name="simulate")
 app.add_typer(trust.app, name="trust")
 app.add_typer(proof.app, name="proof")
 app.command("ledger")(trust.ledger)
+app.add_typer(owner.config, name="config")
+for command in (owner.pause, owner.resume, owner.requests, owner.accept):
+    app.command()(command)
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
@@ -71,10 +74,16 @@ def start(
     ] = [],  # noqa: B006 - Typer copies it
     bootstrap: Bootstrap = [],  # noqa: B006
     data: Data = None,
-    slots: Annotated[
-        int | None, typer.Option(min=0, help="Chunks to run at once. [default: all cores but one]")
-    ] = None,
-    price: Annotated[float, typer.Option(min=0, help="Credits per reference-second.")] = 1.0,
+    cores: start_options.Cores = None,
+    memory: start_options.Memory = None,
+    price: start_options.Price = None,
+    schedule: start_options.Hours = None,
+    when_idle: start_options.WhenIdle = None,
+    on_battery: start_options.OnBattery = None,
+    max_cpu: start_options.MaxCpu = None,
+    accept: start_options.Accept = None,
+    runtimes: start_options.Runtimes = None,
+    nice: start_options.Nice = None,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -91,8 +100,18 @@ def start(
         listen=listen,
         bootstrap=bootstrap,
         folder=_folder(data),
-        slots=slots,
-        price=price,
+        settings=_settings_typed(
+            cores=cores,
+            memory=memory,
+            price=price,
+            schedule=schedule,
+            when_idle=when_idle,
+            on_battery=on_battery,
+            max_cpu=max_cpu,
+            accept=accept,
+            runtimes=runtimes,
+            nice=nice,
+        ),
         fault=fault,
         end_with_input=end_with_input,
         as_json=as_json,
@@ -292,6 +311,12 @@ def _complain(error: BaseException, text: str | None = None) -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
     say(f"peer: {text or error}")
+
+
+def _settings_typed(**typed: str | bool | None) -> dict[str, str]:
+    """Those that were given, as the text of the settings file."""
+    given = {key.replace("_", "-"): value for key, value in typed.items() if value is not None}
+    return {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
 
 
 def _folder(data: Path | None) -> "DataFolder":

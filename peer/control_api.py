@@ -22,8 +22,11 @@ from hypercorn.trio import serve
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
+from peer.availability import Availability
 from peer.control_client import REQUEST_SIZE_BYTES_MAX
+from peer.control_owner import OwnerApi, owner_routes
 from peer.control_trust import TrustApi, trust_routes
+from peer.door import Door
 from peer.journal import FINAL_STATES, Journal
 from peer.result_data import line_to_json
 from peer.trust_book import TrustBook
@@ -83,6 +86,14 @@ class Controlled(Protocol):
     def journal(self) -> Journal:
         """The journal."""
 
+    @property
+    def availability(self) -> Availability:
+        """When it works."""
+
+    @property
+    def door(self) -> Door:
+        """For whom it works."""
+
     def status(self) -> StatusView:
         """This peer."""
 
@@ -126,6 +137,7 @@ def make_app(peer: Controlled) -> FastAPI:
         ("POST", "/jobs/{job}/retry", api.job_retry),
         ("POST", "/stop", api.stop),
         *trust_routes(TrustApi(peer)),
+        *owner_routes(OwnerApi(peer)),
     )
     for method, path, handler in routes:
         app.add_api_route(path, handler, methods=[method], response_model=None)

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 import trio
 
 from peer.accusations import Accusations
+from peer.availability import Availability
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
-from peer.core import NodeEvent, NodeSettings, Part, PeerCore
+from peer.core import AvailabilityChanged, NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
+from peer.door import Door
 from peer.journal import Journal
 from peer.node_views import peer_views, status_view
+from peer.owner_side import OwnerSide
 from peer.reachability import try_peers
 from peer.seam import Seam
+from peer.trust_book import TrustBook
 from peer.views import PeerView, StatusView
 from peer.worker_memory import JournalMemory
 from protocol import encoding
@@ -41,11 +45,17 @@ class Node:
         folder: DataFolder,
         journal: Journal,
         tell: Callable[[NodeEvent], None],
+        owner: OwnerSide,
     ) -> None:
         self.seam = seam
         self.settings = settings
         self.folder = folder
         self.journal = journal
+        self.owner = owner
+        self._tell = tell
+        trust = TrustBook(journal, seam.wall_clock)
+        self.door = Door(owner.accept, trust.is_paired, seam.wall_clock, seam.data_folder)
+        self.availability = Availability(owner.rules, owner.senses, seam.wall_clock, self._on_availability)
         self.complaints = Complaints(seam.wall_clock, tell)
         self.core = PeerCore(
             seam,
@@ -53,8 +63,9 @@ class Node:
             tell=tell,
             on_receipt=self._keep_receipt,
             on_complaint=self.complaints.hear,
-            memory=JournalMemory(journal),
+            memory=JournalMemory(journal, self.door.leave),
             book=journal,
+            worker_executor=owner.executor,
         )
         self.dht = self.core.dht
         self.directory = self.core.directory
@@ -71,7 +82,9 @@ class Node:
         control = Part("the control API", self._serve_control)
         accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
         redo = Part("doing results again", self.coordinator.redo_doubtful)
-        await self.core.run(coordinator, accusations, redo, control, task_status=task_status)
+        availability = Part("the owner's rules", self.availability.run)
+        hold_back = Part("holding runners back", self.owner.hold_back)
+        await self.core.run(coordinator, accusations, redo, availability, hold_back, control, task_status=task_status)
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""
@@ -103,6 +116,14 @@ class Node:
     async def _serve_control(self, *, task_status: "TaskStatus[list[str]]") -> None:
         with self.folder.socket_to_bind() as socket:
             await serve_control(self, socket, task_status=task_status)
+
+    def _on_availability(self, why_not: str | None) -> None:
+        if why_not is None:
+            self.worker.resume()
+        else:
+            self.worker.suspend(why_not)
+        self.directory.publish_soon()
+        self._tell(AvailabilityChanged(why_not))
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))

@@ -43,6 +43,9 @@ def status_view(node: "Node") -> StatusView:
         fault=node.settings.fault,
         complaints=node.complaints.count,
         complaint=node.complaints.last,
+        availability=node.availability.view(),
+        limits=node.owner.in_words,
+        asked=len(node.door.asked()),
     )
 
 

@@ -242,6 +242,31 @@ class ComplaintView(msgspec.Struct, frozen=True, kw_only=True):
     at_unix_s: float
 
 
+class AvailabilityView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the worker may work for others at this moment."""
+
+    why_not: str | None = None
+    """In words; None: it may."""
+    paused_for_s: float | None = None
+    """How long the owner's pause still lasts; None without one, and for one that lasts until it is ended."""
+
+
+class AskedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A coordinator that waits for the owner's leave."""
+
+    peer: str
+    calls: int = 0
+    first_unix_s: float
+    last_unix_s: float
+
+
+class PauseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A pause of the worker."""
+
+    seconds: Annotated[float, Meta(gt=0)] | None = None
+    """None: until it is ended."""
+
+
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """This peer."""
 
@@ -271,6 +296,11 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """How often, since this peer was started, a coordinator found a result of this machine wrong."""
     complaint: ComplaintView | None = None
     """The last of them."""
+    availability: AvailabilityView = AvailabilityView()
+    limits: str = ""
+    """What else its owner has set, in words."""
+    asked: int = 0
+    """How many coordinators wait for the owner's leave."""
 
 
 class ResultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -21,7 +21,18 @@ from protocol.ids import PeerId
 from protocol.limits import COORDINATORS_REMEMBERED_MAX
 from protocol.network import JOB_PROTOCOL, Stream
 from protocol.signing import Envelope
-from protocol.worker_events import Effect, Event, HearComplaint, KeepReceipt, SessionEnded, SessionOpened, Stop, Tick
+from protocol.worker_events import (
+    Effect,
+    Event,
+    HearComplaint,
+    KeepReceipt,
+    Resume,
+    SessionEnded,
+    SessionOpened,
+    Stop,
+    Suspend,
+    Tick,
+)
 from protocol.worker_machine import WorkerMachine
 from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
@@ -103,6 +114,20 @@ class Worker:
                 await self._ended.park()
         if self._nursery:
             self._nursery.cancel_scope.cancel()
+
+    def suspend(self, reason: str) -> None:
+        """Leave all leases and take no calls until `resume`; coordinators are told the reason. Idempotent."""
+        if self._machine.suspended != reason:
+            self._handle(Suspend(reason))
+
+    def resume(self) -> None:
+        """Take calls again. Idempotent."""
+        self._handle(Resume())
+
+    @property
+    def suspended(self) -> str | None:
+        """Why it does not work at this moment; None: it may."""
+        return self._machine.suspended
 
     def view(self) -> WorkerNumbers:
         """The numbers for a status."""

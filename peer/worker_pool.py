@@ -95,7 +95,7 @@ class WorkerPool:
                 found = []
             self.searched = True
             banned = self._terms.trust.banned()
-            fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id]
+            fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id and one.slots]
             self._carry_out(self.auction.found(fit, trio.current_time()))
             await trio.sleep(SEARCH_AGAIN_S if self._links else SEARCH_AGAIN_ALONE_S)
 

@@ -48,7 +48,7 @@ class SandboxedExecutor:
 
     def environment(self, runtime: str) -> bytes:
         """See `Executor.environment`; raises `LocalError` for a runtime that is not offered."""
-        launcher = self._launcher_for(runtime)
+        launcher = self.launcher_for(runtime)
         if self._environment is None:
             self._environment = python_environment(launcher.interpreter.package_folders)
         return self._environment
@@ -59,14 +59,15 @@ class SandboxedExecutor:
 
     @asynccontextmanager
     async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
-        runner = PythonRunner(self._launcher_for(manifest.runtime), manifest, self._load_timeout_s)
+        runner = PythonRunner(self.launcher_for(manifest.runtime), manifest, self._load_timeout_s)
         runner.start()
         try:
             yield runner
         finally:
             await runner.aclose()
 
-    def _launcher_for(self, runtime: str) -> Launcher:
+    def launcher_for(self, runtime: str) -> Launcher:
+        """What starts runners of that runtime; raises `LocalError` when it is not offered here."""
         report = self.sandbox_report()
         if not report.works or self._launcher is None:
             raise LocalError(f"this peer runs nobody's code: {report.text}")

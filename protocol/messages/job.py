@@ -47,6 +47,8 @@ class RefusalReason(StrEnum):
     NOT_ACCEPTED = "coordinator not accepted"
     REQUIREMENTS = "requirements not met"
     STOPPING = "worker is stopping"
+    PAUSED = "worker does not work now"
+    ASKED = "waiting for its owner's leave"
     NO_FREE_SLOT = "no free slot"
     NO_MEMORY = "not enough free memory"
     TOO_MANY_LEASES = "too many leases"

@@ -65,7 +65,20 @@ def start_one(folder: Path, *options: str) -> Peer:
     log = folder / "stderr.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [*COMMAND, "start", "--json", "--data", str(folder), "--listen", LISTEN, "--slots", "1", *options],
+            [
+                *COMMAND,
+                "start",
+                "--json",
+                "--data",
+                str(folder),
+                "--listen",
+                LISTEN,
+                "--cores",
+                "1",
+                "--nice",
+                "0",
+                *options,
+            ],
             stdout=subprocess.PIPE,
             stderr=stderr,
             stdin=subprocess.DEVNULL,
