@@ -54,11 +54,15 @@ class Judge(Protocol):
 
 
 class Accusations:
-    """One per peer, a `Witness` of its coordinator and an `Answerer` of its host. `run` owns the tasks."""
+    """One per peer, a `Witness` of its coordinator and an `Answerer` of its host. `run` owns the tasks.
 
-    def __init__(self, seam: Seam, dht: DhtService) -> None:
+    `replays`: whether the owner lets strangers' code run on this machine; if not, what others say is not looked into.
+    """
+
+    def __init__(self, seam: Seam, dht: DhtService, *, replays: bool) -> None:
         self._seam = seam
         self._dht = dht
+        self._replays = replays
         self._shared: OrderedDict[PeerId, tuple[bytes, bytes]] = OrderedDict()
         """By accused peer: the proof and its digest."""
         self._news = trio.Event()
@@ -88,7 +92,7 @@ class Accusations:
     def look_into(self, peer: PeerId) -> None:
         """Soon, unless that was done lately or too many wait."""
         now = trio.current_time()
-        if now < self._looked_into.get(peer, -LOOK_AGAIN_S) + LOOK_AGAIN_S:
+        if not self._replays or now < self._looked_into.get(peer, -LOOK_AGAIN_S) + LOOK_AGAIN_S:
             return
         try:
             self._waiting_send.send_nowait(peer)

@@ -46,6 +46,7 @@ def worker_views(machine: JobMachine, auction: AuctionMachine, local: PeerId) ->
 def _worker(peer: PeerId, tally: Tally, machine: JobMachine, auction: AuctionMachine, local: PeerId) -> WorkerView:
     offer = machine.workers.offers[peer]
     candidate = auction.candidates.get(peer)
+    claimed = max(0.0, tally.compute_s * offer.speed - tally.credits)
     return WorkerView(
         peer=peer,
         state=_state(tally),
@@ -59,7 +60,8 @@ def _worker(peer: PeerId, tally: Tally, machine: JobMachine, auction: AuctionMac
         audits=tally.audits,
         revoked=tally.revoked,
         credits=tally.credits,
-        pending=0.0 if tally.banned else max(0.0, tally.compute_s * offer.speed - tally.credits),
+        pending=0.0 if tally.banned else claimed,
+        forfeited=claimed if tally.banned else 0.0,
         fault=candidate.record.fault if candidate else None,
         local=peer == local,
     )

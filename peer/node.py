@@ -70,7 +70,7 @@ class Node:
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.accusations = Accusations(seam, self.dht)
+        self.accusations = Accusations(seam, self.dht, replays=settings.policy.slots > 0)
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:

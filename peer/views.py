@@ -87,6 +87,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     credits: float = 0.0
     pending: float = 0.0
     """Reference-seconds that it has worked and has no receipt for yet."""
+    forfeited: float = 0.0
+    """Credits that it has claimed and does not get, since it was found lying."""
     fault: str | None = None
     local: bool = False
 

@@ -5,13 +5,17 @@ its owner claims, in its identity. Everything else about it is the shipped code.
 together share their `Gang`. Other packages add kinds through the entry points `parallel_peer.adversaries`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from random import Random
 
 from peer.seam import Executor
 from protocol.errors import LocalError
+from protocol.ids import PeerId
+from protocol.messages.job import INTRODUCTIONS_MAX
+from protocol.signing import KEY_SEED_BYTES, Identity
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 from simulations.collusion import CanaryRing, agreed_lies
 from simulations.lying import (
@@ -26,6 +30,7 @@ from simulations.lying import (
 )
 from simulations.scenario import Adversary as Settings
 from simulations.scenario_errors import near
+from simulations.self_dealing import SelfDealt
 
 ENTRY_POINTS = "parallel_peer.adversaries"
 PADDING_FACTOR = 100.0
@@ -46,6 +51,10 @@ class Adversary:
         """What its owner claims and asks, given what an honest one would."""
         return honest
 
+    def memory(self, own: PeerId) -> WorkerMemory:
+        """What it remembers of coordinators, or says that it does, under this identity."""
+        return NO_MEMORY
+
 
 class Altering(Adversary):
     """An adversary whose chunks are altered; each executor gets an alteration of its own."""
@@ -57,6 +66,18 @@ class Altering(Adversary):
     def executor(self, honest: Executor) -> Executor:
         """See `Adversary.executor`."""
         return AlteredExecutor(honest, self._alteration)
+
+
+class SelfDealing(Altering):
+    """A colluder that shows receipts by coordinators who do not exist."""
+
+    def __init__(self, alteration: ChunkAlteration, issuers: Sequence[Identity]) -> None:
+        super().__init__(alteration, renews_identity=True)
+        self._issuers = issuers
+
+    def memory(self, own: PeerId) -> WorkerMemory:
+        """See `Adversary.memory`."""
+        return SelfDealt(self._issuers, own)
 
 
 class Claiming(Adversary):
@@ -122,6 +143,12 @@ def _colluders(settings: Settings, random: Random) -> Member:
     return lambda own: Altering(lies)
 
 
+def _self_dealing(settings: Settings, random: Random) -> Member:
+    lies = agreed_lies(settings.rate, random.randbytes(16))
+    issuers = [Identity(random.randbytes(KEY_SEED_BYTES)) for _ in range(INTRODUCTIONS_MAX)]
+    return lambda own: SelfDealing(lies, issuers)
+
+
 def _canary(settings: Settings, random: Random) -> Member:
     ring = CanaryRing(random.randbytes(16))
     return lambda own: Altering(ring.joined())
@@ -173,6 +200,7 @@ ADVERSARIES: Mapping[str, Gang] = {
     "lazy": _lazy,
     "padder": _padder,
     "record_flood": _none,
+    "self_dealing": _self_dealing,
     "sleeper": _sleeper,
     "sybils": _none,
     "whitewasher": _whitewasher,

@@ -14,8 +14,10 @@ from peer.core import NodeEvent, NodeSettings, Part, PeerCore
 from peer.seam import Executor, Seam
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
+from protocol.ids import PeerId
 from protocol.limits import BUCKET_SIZE, KEYS_PER_PEER_MAX, LEASES_PER_WORKER_MAX, RECORDS_PER_KEY_MAX
 from protocol.signing import Envelope, Identity
+from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
 from simulations.memory_host import MemoryHost
 from simulations.models.churn import Session
@@ -41,6 +43,7 @@ class SimulatedPeer:
         kind: str,
         reachable: bool = True,
         identity: Identity | None = None,
+        memory: Callable[[PeerId], WorkerMemory] = lambda own: NO_MEMORY,
     ) -> None:
         self.world = world
         self.number = number
@@ -49,6 +52,7 @@ class SimulatedPeer:
         self.kind = kind
         self.reachable = reachable
         self.renews_identity = False
+        self._memory = memory
         self.identity = identity or world.identity(number)
         self.random = world.random(f"peer/{number}")
         self.core: PeerCore | None = None
@@ -157,7 +161,9 @@ class SimulatedPeer:
         settings = NodeSettings(policy=self.policy, bootstrap=world.entries.some(self.random))
         tell = partial(self._tell, trio.current_time())
         lookups = partial(world.book.on_lookup, self.number)
-        core = self.core = PeerCore(seam, settings, tell=tell, on_receipt=self._keep_receipt, on_lookup=lookups)
+        core = self.core = PeerCore(
+            seam, settings, tell=tell, on_receipt=self._keep_receipt, memory=self._memory(peer), on_lookup=lookups
+        )
         if self.reachable:
             world.entries.add(peer, host.own_address)
         return core, host

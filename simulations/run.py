@@ -206,7 +206,13 @@ class Simulation:
         executor = LocalExecutor(partial(work.duration_s, speed=machine.speed), true_result)
         policy = WorkerPolicy(slots=machine.slots, price=machine.price, speed=machine.claimed_speed)
         peer = SimulatedPeer(
-            world, number, character.executor(executor), character.policy(policy), kind=kind, reachable=reachable
+            world,
+            number,
+            character.executor(executor),
+            character.policy(policy),
+            kind=kind,
+            reachable=reachable,
+            memory=character.memory,
         )
         peer.renews_identity = character.renews_identity
         return peer
@@ -218,7 +224,7 @@ class Simulation:
 
         def parts(core: PeerCore) -> Sequence[Part]:
             decisions = partial(self._book.on_decision, peer.number)
-            accusations = Accusations(core.seam, core.dht)
+            accusations = Accusations(core.seam, core.dht, replays=True)
             coordinator = Coordinator(core.seam, core.directory, journal, accusations, decisions)
             jobs = Part("the jobs", partial(self._submit_all, peer.number, coordinator, work))
             proofs = Part("fraud proofs", partial(accusations.run, coordinator))

@@ -19,6 +19,7 @@ TITLES = {
     "overhead_curve": "what honest peers cost as they earn trust",
     "false_alarms": "honest peers banned by the shipped rules",
     "verification": "accepted error against overhead, by policy and adversary",
+    "against_boinc": "the adaptive policy against BOINC's at no more overhead",
 }
 _MODULES = {
     "v1": "hops",
@@ -32,6 +33,7 @@ _MODULES = {
     "overhead_curve": "overhead_curve",
     "false_alarms": "false_alarms",
     "verification": "verification",
+    "against_boinc": "against_boinc",
 }
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 
@@ -54,6 +55,16 @@ def test_no_import_cycles() -> None:
 
 def test_test_modules_have_docstrings() -> None:
     complain([f"{one.path}: no docstring" for one in sources("tests") if not one.text.lstrip().startswith('"""')])
+
+
+def test_names_of_test_modules_are_unique() -> None:
+    """They are imported by their names alone."""
+    names = Counter(one.path.rsplit("/", 1)[-1] for one in sources("tests"))
+    complain([f"{name}: {number} files have this name" for name, number in names.items() if _is_double(name, number)])
+
+
+def _is_double(name: str, number: int) -> bool:
+    return number > 1 and name not in ("conftest.py", "__init__.py")
 
 
 def test_every_package_is_listed_for_the_wheel() -> None:

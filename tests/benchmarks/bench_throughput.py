@@ -20,7 +20,9 @@ from peer.session import Session, open_session
 CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
 REPEATS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 SINGLE_CALLS = 200
-POLICIES = ("none", "audit:0.1", "quorum:2")
+PAIRED = "adaptive, paired"
+POLICIES = ("none", "audit:0.1", "quorum:2", "adaptive", PAIRED)
+"""The default in the end, so that the workers have worked for none of it before."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Measured:
 
 async def measure_ours(coordinator: Coordinator, policy: str) -> Measured:
     """A warm session of two workers with this verification policy."""
-    async with open_session(coordinator, ours.request(policy)) as session:
+    for peer in [one.peer for one in coordinator.trust.trust()] if policy == PAIRED else ():
+        coordinator.trust.pair(peer)
+    async with open_session(coordinator, ours.request(policy.partition(",")[0])) as session:
         await _warm_up(session)
         before = session.view()
         rates = [await _calls_per_s(session) for _ in range(REPEATS)]

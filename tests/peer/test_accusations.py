@@ -74,9 +74,9 @@ class Town:
         self.dht = FakeDht()
         self._nursery = nursery
 
-    async def submitter(self, name: str, executor: FunctionExecutor) -> Party:
+    async def submitter(self, name: str, executor: FunctionExecutor, *, replays: bool = True) -> Party:
         seam = self.v.seam(name, executor)
-        accusations = Accusations(seam, self.dht)  # type: ignore[arg-type]
+        accusations = Accusations(seam, self.dht, replays=replays)  # type: ignore[arg-type]
         coordinator = Coordinator(seam, self.v.directory(name), Journal.open(None), accusations)  # type: ignore[arg-type]
         await self._nursery.start(coordinator.run)
         await self._nursery.start(accusations.run, coordinator)
@@ -180,6 +180,16 @@ async def test_only_strangers_are_looked_into_and_only_now_and_then(autojump_clo
         party.accusations.look_into(t.v.peer("a"))
         await trio.sleep(1)
         assert len(t.dht.asked) == 2
+
+
+async def test_who_runs_no_code_of_strangers_replays_none(autojump_clock) -> None:
+    async with town() as t:
+        await t.accused_by("first")
+        careful = await t.submitter("careful", FunctionExecutor(square), replays=False)
+        t.dht.asked.clear()
+        careful.accusations.look_into(t.v.peer("c"))
+        await trio.sleep(600)
+        assert not t.dht.asked and not careful.bans()
 
 
 async def test_a_flood_of_accusers_costs_a_bounded_number_of_replays(autojump_clock) -> None:

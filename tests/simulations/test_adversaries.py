@@ -9,9 +9,10 @@ import trio.testing
 
 from peer.seam import Execution, ExecutionFailure, Executor
 from protocol import encoding
-from protocol.bodies import Manifest
+from protocol.bodies import Manifest, Receipt
 from protocol.errors import LocalError
-from protocol.ids import JobId
+from protocol.ids import JobId, PeerId
+from protocol.signing import open_envelope
 from protocol.worker_policy import WorkerPolicy
 from simulations.adversaries import ADVERSARIES, Adversary, make_gang, names, no_show
 from simulations.local_executor import LocalExecutor
@@ -133,8 +134,17 @@ def test_what_only_bids_differently_says_so_in_its_policy() -> None:
     assert liar.policy(fair) == fair
 
 
-def test_only_the_whitewasher_renews_its_identity() -> None:
-    assert [kind for kind in names() if members(1, kind=kind)[0].renews_identity] == ["whitewasher"]
+def test_those_renew_their_identity_who_gain_by_it() -> None:
+    assert [kind for kind in names() if members(1, kind=kind)[0].renews_identity] == ["self_dealing", "whitewasher"]
+
+
+def test_self_dealers_show_receipts_that_are_signed_and_made_out_to_them() -> None:
+    one, other = members(2, kind="self_dealing", rate=1.0)
+    shown = one.memory(PeerId("me")).introductions(PeerId("a coordinator"))
+    assert {open_envelope(receipt, Receipt).worker for receipt in shown} == {"me"} and len(shown) > 1
+    friends = other.memory(PeerId("me")).introductions(PeerId("a coordinator"))
+    assert [receipt.signer for receipt in shown] == [receipt.signer for receipt in friends]
+    assert members(1, kind="colluders")[0].memory(PeerId("me")).introductions(PeerId("a coordinator")) == ()
 
 
 @pytest.mark.parametrize("kind", sorted({*ADVERSARIES} - {"free_rider"}))

@@ -117,6 +117,18 @@ def test_a_whitewasher_comes_back_as_somebody_else() -> None:
     assert row["sessions"] > 1
 
 
+def test_receipts_by_unknown_coordinators_help_no_liar() -> None:
+    scenario = Scenario(
+        name="dealing",
+        workers=Workers(count=10, liars=0.2),
+        adversary=Adversary(kind="self_dealing", rate=0.5),
+        workload=Workload(items=200, verify="adaptive"),
+    )
+    result = run(scenario, 3)
+    assert result.figures["liars_caught"] >= 2 and not result.violations
+    assert result.figures["wrong_accepted"] <= 200 * 0.04, "what two votes among so many liars are worth"
+
+
 def test_peers_crash_and_come_back_and_the_job_is_done() -> None:
     scenario = Scenario(
         name="churn",
