@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import owner, proof, simulate, start_options, trust
+from cli import owner, proof, simulate, start_options, submit_options, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -52,19 +52,6 @@ Bootstrap = Annotated[
     list[str], typer.Option("--bootstrap", metavar="MULTIADDR", help="A peer to join by; may be repeated.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over results that are already there.")]
-
-Compare = Annotated[
-    str,
-    typer.Option(
-        metavar="HOW",
-        help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, tolerance:auto, image:DB; "
-        "verify: the job file's verify(item, result) checks each instead.",
-    ),
-]
-
-SamePlatform = Annotated[
-    bool, typer.Option("--same-platform", help="Compare results of a chunk among workers of one kind alone.")
-]
 
 
 @app.command()
@@ -125,29 +112,26 @@ def submit(
     job_file: Annotated[Path, typer.Argument(help="A file with `def run(item)`.", metavar="JOB_FILE")],
     inputs: Annotated[Path, typer.Option("--map", metavar="FILE", help="One JSON value per line, one line per item.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("results"),
-    verify: Annotated[
-        str, typer.Option(help="How results are checked: adaptive, none, quorum:N or audit:RATE.")
-    ] = "adaptive",
-    max_error: Annotated[
-        float, typer.Option(metavar="SHARE", help="adaptive: most wrong results among those accepted.")
-    ] = MAX_ERROR,
-    max_overhead: Annotated[
-        float, typer.Option(metavar="N", help="adaptive: most executions per chunk in an honest network.")
-    ] = MAX_OVERHEAD,
-    assume_liars: Annotated[
-        float, typer.Option(metavar="SHARE", help="adaptive: the share of peers that may lie, all together.")
-    ] = ASSUME_LIARS,
-    audit_share: Annotated[
-        str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
-    ] = f"{AUDIT_SHARE:.0%}",
-    compare: Compare = "exact",
-    same_platform: SamePlatform = False,
-    local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
-    price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
-    item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
-    memory: Annotated[int, typer.Option(metavar="MIB", min=64, help="Most memory for one slot, in MiB.")] = 2048,
-    workers_max: Annotated[int, typer.Option(min=1, max=256, help="Most workers at once.")] = 64,
-    worker_wait: Annotated[float, typer.Option(metavar="S", min=0, help="How long to look for a first worker.")] = 20.0,
+    verify: submit_options.Verify = "adaptive",
+    max_error: submit_options.MaxError = MAX_ERROR,
+    max_overhead: submit_options.MaxOverhead = MAX_OVERHEAD,
+    assume_liars: submit_options.AssumeLiars = ASSUME_LIARS,
+    audit_share: submit_options.AuditShare = f"{AUDIT_SHARE:.0%}",
+    compare: submit_options.Compare = "exact",
+    same_platform: submit_options.SamePlatform = False,
+    local: submit_options.Local = "1",
+    cores: submit_options.Cores = "1",
+    memory: submit_options.Memory = "2G",
+    gpu: submit_options.Gpu = "",
+    runtime_version: submit_options.RuntimeVersion = "",
+    disk: submit_options.Disk = "",
+    max_price: submit_options.MaxPrice = "10",
+    budget: submit_options.Budget = None,
+    deadline: submit_options.Deadline = None,
+    paired_only: submit_options.PairedOnly = False,
+    item_timeout: submit_options.ItemTimeout = 600.0,
+    workers_max: submit_options.WorkersMax = 64,
+    worker_wait: submit_options.WorkerWait = 20.0,
     name: Annotated[str | None, typer.Option(help="What to call the job. [default: the file's name]")] = None,
     force: Force = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
@@ -156,6 +140,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Run a job on the network: `run(item)` for each line of the inputs."""
+    from cli.needs import NeedsTyped
     from cli.submit import SubmitOptions, make_request
     from cli.submit import submit as submit_job
 
@@ -180,9 +165,9 @@ def submit(
         compare=compare,
         same_platform=same_platform,
         local=local,
-        price_max=price_max,
+        needs=NeedsTyped(cores, memory, gpu, runtime_version, disk, max_price, budget, deadline),
+        paired_only=paired_only,
         item_timeout_s=item_timeout,
-        memory_mib=memory,
         workers_max=workers_max,
         worker_wait_s=worker_wait,
     )

@@ -28,6 +28,7 @@ _STATE_STYLE = {
     JobState.DONE: "green",
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
+    JobState.STOPPED: "yellow",
     JobState.INTERRUPTED: "yellow",
 }
 

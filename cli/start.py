@@ -26,10 +26,12 @@ from peer.execution.executor import SandboxedExecutor
 from peer.execution.polite import PoliteExecutor
 from peer.execution.reference import measure_speed
 from peer.faults import Fault, FaultyExecutor, parse_fault
+from peer.gpus import find_gpus
 from peer.identity_store import load_or_create_identity
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
 from peer.node import Node
+from peer.own_machine import free_disk_bytes
 from peer.owner_settings import OwnerSettings, settings_from
 from peer.owner_side import OwnerSide, in_words, rules_of
 from peer.presence import MachineSenses
@@ -254,6 +256,8 @@ def _settings(options: StartOptions, wanted: Wanted, speed: float) -> NodeSettin
         # What is stopped for half of the time takes twice as long, as seen from outside.
         speed=speed * allowed.max_cpu,
         runtimes=allowed.runtimes,
+        disk_bytes=free_disk_bytes(options.folder.path),
+        gpus=find_gpus(),
     )
     return NodeSettings(policy=policy, bootstrap=wanted.bootstrap, fault=options.fault, version=_version())
 

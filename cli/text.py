@@ -53,7 +53,8 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def funnel_line(funnel: Funnel) -> str:
     """How the auction narrowed down, in one line."""
-    parts = [f"{funnel.found} found", f"{funnel.reached} reached"]
+    lacking = [f"{funnel.lacking} lacking something"] if funnel.lacking else []
+    parts = [f"{funnel.found} found", *lacking, f"{funnel.reached} reached"]
     if funnel.unreachable:
         parts.append(f"{funnel.unreachable} unreachable")
     parts += [f"{number} refused ({reason})" for reason, number in sorted(funnel.refused.items())]

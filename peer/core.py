@@ -165,6 +165,8 @@ class PeerCore:
             # The runtimes stay while it does not work, so that this record takes the place of the one with slots.
             slots=0 if self.worker.suspended is not None else policy.slots,
             memory_bytes=policy.memory_bytes,
+            disk_bytes=policy.disk_bytes,
+            gpus=policy.gpus,
             price=policy.price,
             speed=policy.speed,
             fault=self.settings.fault,

@@ -16,7 +16,7 @@ from peer.deadline import DeadlineTimer
 from peer.evidence import Evidence
 from peer.job_items import JobItems
 from peer.job_results import JobResults
-from peer.job_setup import JobBooks, check_runnable, manifest_of, target_of
+from peer.job_setup import JobBooks, check_runnable, limits_of, manifest_of, needs_of, target_of
 from peer.job_sum import STORY_LINES_MAX
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
@@ -72,6 +72,7 @@ _STATE_OF = {
     Ending.FAILED: JobState.FAILED,
     Ending.NO_WORKER: JobState.FAILED,
     Ending.CANCELLED: JobState.CANCELLED,
+    Ending.STOPPED: JobState.STOPPED,
 }
 
 
@@ -98,7 +99,7 @@ class JobRunner:
         self._job = job
         self._request = request
         self._books = books
-        can_execute = check_runnable(request, policy, seam.executor)
+        can_execute = check_runnable(request, policy, seam)
         self._open_ended = open_ended
         self._items = JobItems(numbers)
         self._sizes_bytes = self._items.add(request.items)
@@ -115,12 +116,13 @@ class JobRunner:
             same_platform=request.same_platform,
             item_timeout_s=request.item_timeout_s,
             worker_wait_s=request.worker_wait_s,
+            limits=limits_of(request),
         )
         self._machine = JobMachine(rules, seam.random)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
         manifest = manifest_of(job, request)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
-        terms = JobTerms(job, manifest, request, max(1, wanted), books.trust, books.on_stranger)
+        terms = JobTerms(job, manifest, request, max(1, wanted), books.trust, books.on_stranger, needs_of(request))
         self._pool = WorkerPool(seam, directory, terms, self)
         self._evidence = Evidence(self._pool.manifest)
         work = LocalWork(seam.executor, manifest, self._items.payload, self._on_local, self._on_audited)
@@ -266,7 +268,7 @@ class JobRunner:
 
     def _on_ended(self, ending: Ending, reason: str) -> None:
         if ending is Ending.NO_WORKER:
-            reason = f"{reason}: {funnel_in_words(self._pool.auction)}"
+            reason = f"{reason}: {funnel_in_words(self._pool.auction, self._pool.lacking)}"
         self._end(_STATE_OF[ending], reason)
 
     def _fail(self, error: LocalError) -> None:
@@ -378,7 +380,7 @@ class JobRunner:
             elapsed_s=until - self._started_at,
             items=len(self._items),
             workers=worker_views(self._machine, self._pool.auction, self._seam.host.peer_id),
-            funnel=funnel_of(self._pool.auction),
+            funnel=funnel_of(self._pool.auction, self._pool.lacking),
             bytes_sent=sent,
             bytes_received=received,
             events=list(self._story),
@@ -391,4 +393,4 @@ class JobRunner:
             return ""
         if not self._pool.searched:
             return "looking for workers in the directory"
-        return f"looking for workers: {funnel_in_words(self._pool.auction)}"
+        return f"looking for workers: {funnel_in_words(self._pool.auction, self._pool.lacking)}"

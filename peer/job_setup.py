@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from peer.job_results import ResultSink
-from peer.seam import Executor
+from peer.own_machine import own_machine
+from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from protocol.bodies import Manifest, Receipt
@@ -13,7 +15,10 @@ from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
 from protocol.ids import JobId, PeerId
 from protocol.job_events import Effect
+from protocol.job_limits import JobLimits
+from protocol.limits import SHORT_TEXT_LENGTH_MAX
 from protocol.planner import Target
+from protocol.requirements import Requirements, lacks
 from protocol.verification import Audit, VerificationPolicy
 
 
@@ -36,9 +41,12 @@ class JobBooks:
     on_effect: Callable[[Effect], None]
 
 
-def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Executor) -> bool:
+def check_runnable(request: JobRequest, policy: VerificationPolicy, seam: Seam) -> bool:
     """Whether this machine can execute the job's chunks itself; raises `LocalError` when it must and cannot."""
-    if any(offer.name == request.runtime for offer in executor.offers()):
+    missing = missing_here(request, seam)
+    if missing and request.local:
+        raise LocalError(f"this machine lacks {' and '.join(missing)} itself: use --local off")
+    if not missing and any(offer.name == request.runtime for offer in seam.executor.offers()):
         return True
     if parse_comparator(request.compare).kind is Kind.VERIFY:
         raise LocalError(
@@ -49,6 +57,34 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Ex
     if isinstance(policy, Audit):
         raise LocalError(f"audits need {request.runtime} in a sandbox on this machine: use --verify quorum:2")
     return False
+
+
+def needs_of(request: JobRequest) -> Requirements:
+    """What each slot needs besides memory; raises `LocalError` that names what is wrong."""
+    needs = Requirements(
+        cores=request.cores,
+        gpu=request.gpu[:SHORT_TEXT_LENGTH_MAX],
+        runtime_version=request.runtime_version[:SHORT_TEXT_LENGTH_MAX],
+        disk_bytes=request.disk_bytes,
+    )
+    if problem := needs.problem():
+        raise LocalError(f"--{problem}")
+    return needs
+
+
+def missing_here(request: JobRequest, seam: Seam) -> list[str]:
+    """What this machine itself lacks for the job. Looked for only where the job requires something unusual."""
+    needs = needs_of(request)
+    if needs == Requirements():
+        return []
+    return list(lacks(needs, request.memory_bytes_max, request.runtime, own_machine(seam.executor, seam.data_folder)))
+
+
+def limits_of(request: JobRequest) -> JobLimits:
+    """At which cost or time it ends with what it has."""
+    return JobLimits(
+        inf if request.budget is None else request.budget, inf if request.deadline_s is None else request.deadline_s
+    )
 
 
 def target_of(request: JobRequest) -> Target:
@@ -67,4 +103,5 @@ def manifest_of(job: JobId, request: JobRequest) -> Manifest:
         item_timeout_s=request.item_timeout_s,
         memory_bytes_max=request.memory_bytes_max,
         compare=request.compare,
+        cores=request.cores,
     )

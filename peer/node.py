@@ -1,6 +1,7 @@
 """One peer on a machine: the core of every peer, with the coordinator, the journal and the control API."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,9 @@ class Node:
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.accusations = Accusations(seam, self.dht, replays=settings.policy.slots > 0)
+        self.accusations = Accusations(
+            replace(seam, executor=owner.executor), self.dht, replays=settings.policy.slots > 0
+        )
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:

@@ -12,6 +12,7 @@ from peer.accept import Accept
 from protocol.availability import ALWAYS, Schedule, parse_schedule
 from protocol.errors import LocalError
 from protocol.limits import CHUNKS_PER_BATCH_MAX, MIB
+from protocol.requirements import parse_size
 
 NICE_DEFAULT = 19
 """BOINC's: whatever the owner does goes first."""
@@ -21,7 +22,6 @@ MAX_CPU_MIN = 0.05
 PRICE_MAX = 1e6
 RUNTIMES = ("python",)
 
-_UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -61,14 +61,6 @@ def parse_setting(key: str, text: str, called: str) -> object:
         return KEYS[key](text.strip())
     except LocalError as error:
         raise LocalError(f"{called} {error}") from error
-
-
-def parse_size(text: str) -> int:
-    """Bytes from `8G`, `512M` or `1.5GiB` (powers of 1024); raises `LocalError`."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
-    if found is None:
-        raise LocalError(f"takes a size such as 512M or 8G, not {text!r}")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def parse_share(text: str) -> float:

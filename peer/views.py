@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
+from protocol.requirements import CORES_MAX
 
 
 class JobState(StrEnum):
@@ -20,6 +21,8 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """At its budget or deadline, with what it had."""
     INTERRUPTED = "interrupted"
 
     @property
@@ -52,6 +55,18 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     price_max: Annotated[float, Meta(ge=0)] = 10.0
     item_timeout_s: Annotated[float, Meta(gt=0, le=86400)] = 600.0
     memory_bytes_max: Annotated[int, Meta(ge=64 * 1024**2)] = 2 * 1024**3
+    cores: Annotated[int, Meta(ge=1, le=CORES_MAX)] = 1
+    """For each slot."""
+    gpu: str = ""
+    """See `protocol/requirements.py` for this and the next two."""
+    runtime_version: str = ""
+    disk_bytes: Annotated[int, Meta(ge=0)] = 0
+    paired_only: bool = False
+    """Whether only peers that are paired here may work on it."""
+    budget: Annotated[float, Meta(gt=0)] | None = None
+    """Credits in all; once so many are owed, the job ends with what it has."""
+    deadline_s: Annotated[float, Meta(gt=0)] | None = None
+    """From its start; then the job ends with what it has."""
     workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
     worker_wait_s: Annotated[float, Meta(ge=0)] = 20.0
     """How long to look for a first worker (with local off) before the job fails."""
@@ -61,6 +76,8 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     """How the auction narrowed down: why nothing runs, where nothing runs."""
 
     found: int = 0
+    lacking: int = 0
+    """Not called, since they lack something that the job requires."""
     reached: int = 0
     unreachable: int = 0
     refused: dict[str, int] = {}

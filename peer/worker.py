@@ -7,7 +7,7 @@ and counted; the others go on.
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,8 @@ class Worker:
         self._seam = seam
         self._on_receipt = on_receipt
         self._on_complaint = on_complaint
-        names = sorted({offer.name for offer in seam.executor.offers()})
+        policy = replace(policy, versions={offer.name: offer.version for offer in seam.executor.offers()})
+        names = sorted(policy.versions)
         offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
         environments = {name: seam.executor.environment(name) for name in offered}
         self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory)

@@ -259,6 +259,8 @@ class Ending(StrEnum):
     FAILED = "failed"
     NO_WORKER = "no worker"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """At its budget or deadline."""
 
 
 @dataclass(frozen=True, slots=True)

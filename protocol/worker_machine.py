@@ -128,7 +128,7 @@ class WorkerMachine:
     @property
     def slots_busy(self) -> int:
         """Slots that are leased."""
-        return sum(lease.terms.slots for lease in self.sessions.leases())
+        return sum(lease.terms.cores for lease in self.sessions.leases())
 
     @property
     def lease_count(self) -> int:

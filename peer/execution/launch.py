@@ -52,13 +52,16 @@ class JobCode:
     entry: str
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
+    cores: int = 1
 
     @classmethod
     def of(cls, manifest: Manifest) -> "JobCode":
         """The code of a manifest; its name is the file name where it is one."""
         filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
         cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
-        return cls(manifest.job, filename, manifest.code, manifest.entry, manifest.memory_bytes_max, cpu_s_max)
+        return cls(
+            manifest.job, filename, manifest.code, manifest.entry, manifest.memory_bytes_max, cpu_s_max, manifest.cores
+        )
 
 
 class Launcher:
@@ -78,13 +81,13 @@ class Launcher:
         uid = self._next_uid()
         with ExitStack() as theirs, ExitStack() as ours:
             try:
-                process = self._start(theirs, ours, uid, self._settings(job, uid), niceness)
+                process = self._start(theirs, ours, uid, job, niceness)
             except OSError as error:
                 raise LocalError(f"cannot start a sandbox: {error}") from error
             ours.pop_all()
             return process
 
-    def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, settings: bytes, niceness: int) -> SandboxProcess:
+    def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, job: JobCode, niceness: int) -> SandboxProcess:
         channel, their_channel = socket.socketpair()
         ours.callback(channel.close)
         theirs.callback(their_channel.close)
@@ -92,9 +95,9 @@ class Launcher:
         info, their_info = _pipe(theirs, ours)
         progress = _progress_file(ours)
         files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root)
+        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores)
         arguments_fd = _memory_file(theirs, b"".join(one.encode() + b"\0" for one in arguments))
-        inside = (their_channel.fileno(), progress, _memory_file(theirs, settings))
+        inside = (their_channel.fileno(), progress, _memory_file(theirs, self._settings(job, uid)))
         popen = subprocess.Popen(
             [
                 *self._politely(niceness),

@@ -4,9 +4,10 @@ import pytest
 
 from peer.accept import Accept
 from peer.config_file import ConfigFile
-from peer.owner_settings import OwnerSettings, parse_share, parse_size, parse_time, settings_from
+from peer.owner_settings import OwnerSettings, parse_share, parse_time, settings_from
 from protocol.availability import parse_schedule
 from protocol.errors import LocalError
+from protocol.requirements import parse_size
 
 
 def test_the_command_line_beats_the_file_and_the_file_the_defaults():
