@@ -172,9 +172,11 @@ class Voice:
     def __init__(self, *, as_json: bool, given: int) -> None:
         self._as_json = as_json
         self._given = given
+        self._announced = False
 
     def announce(self, status: StatusView, sandbox: str) -> None:
         """The peer runs."""
+        self._announced = True
         if self._as_json:
             ready = {"event": "ready", "peer": status.peer, "bootstrap": status.bootstrap, "sandbox": status.sandbox}
             self._event({**ready, "fault": status.fault, "pid": status.pid, "data": status.data_folder})
@@ -206,6 +208,8 @@ class Voice:
                     self._event({"event": "joined", "contacts": contacts})
                 else:
                     self._say(self._standing(contacts))
+            case AvailabilityChanged() if not self._announced:
+                pass  # The announcement says it.
             case AvailabilityChanged(why_not):
                 if self._as_json:
                     self._event({"event": "availability", "why_not": why_not})

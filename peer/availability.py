@@ -36,7 +36,6 @@ class Availability:
         self._on_change = on_change
         self._use = UseWatch()
         self._signs = Signs()
-        self._idle_s: float | None = None
         self._paused_until = -inf
         self._why: str | None = None
 
@@ -68,7 +67,7 @@ class Availability:
 
     async def _look(self) -> None:
         signs = self._signs = await self._senses.look()
-        self._idle_s = self._use.idle_s(
+        self._use.observe(
             touched_unix_s=signs.touched_unix_s,
             in_use=signs.in_use,
             load=signs.load,
@@ -78,12 +77,13 @@ class Availability:
         self._decide()
 
     def _decide(self) -> None:
-        local = localtime(self._wall_clock())
+        local, now = localtime(self._wall_clock()), trio.current_time()
         moment = Moment(
             minute=local.tm_hour * 60 + local.tm_min,
-            idle_s=self._idle_s,
+            idle_s=self._use.idle_s(now),
+            quiet_s=self._use.quiet_s(now),
             on_battery=self._signs.on_battery,
-            paused=trio.current_time() < self._paused_until,
+            paused=now < self._paused_until,
         )
         before, self._why = self._why, why_not(self._rules, moment)
         if before != self._why:

@@ -17,6 +17,8 @@ import psutil
 import trio
 
 LOGINCTL_TIMEOUT_S = 2.0
+LOAD_S_MIN = 1.0
+"""Of processor time, all cores together: the kernel counts in hundredths."""
 _TERMINALS = ("pts/[0-9]*", "tty[0-9]*")
 _INPUTS = ("input/event*", "input/mice")
 
@@ -74,9 +76,12 @@ class MachineSenses:
                 return None
         return parse_idle_hint(told)
 
-    def _load(self) -> float:
-        before, self._cpu_times = self._cpu_times, psutil.cpu_times()
-        return load_between(before, self._cpu_times)
+    def _load(self) -> float | None:
+        times = psutil.cpu_times()
+        load = load_between(self._cpu_times, times)
+        if load is not None:
+            self._cpu_times = times
+        return load
 
 
 def parse_idle_hint(text: str) -> bool | None:
@@ -114,13 +119,13 @@ class CpuTimes(Protocol):
     idle: float
 
 
-def load_between(before: CpuTimes, after: CpuTimes) -> float:
-    """The share of normal programs: runners have low priority, so they are not in it."""
+def load_between(before: CpuTimes, after: CpuTimes) -> float | None:
+    """The share of normal programs: runners have low priority, so they are not in it. None for too short a time."""
     busy, niced, idle = (
         sum(getattr(after, name) - getattr(before, name) for name in names)
         for names in (("user", "system"), ("nice",), ("idle",))
     )
-    return busy / total if (total := busy + niced + idle) > 0 else 0.0
+    return busy / total if (total := busy + niced + idle) >= LOAD_S_MIN else None
 
 
 def on_battery() -> bool | None:

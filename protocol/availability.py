@@ -14,6 +14,8 @@ WINDOWS_MAX = 16
 """Spans of time in one schedule."""
 IDLE_S_MIN = 180.0
 """After its owner's last touch a machine rests for so long; BOINC's default."""
+QUIET_S_MIN = 60.0
+"""After other programs were busy; shorter, since they come and go by themselves."""
 OTHERS_LOAD_MAX = 0.25
 """Share of all cores that other programs use while the machine still counts as idle; BOINC's default."""
 
@@ -105,6 +107,8 @@ class Moment:
     """Of the day, in the machine's time zone."""
     idle_s: float | None = None
     """Since anybody used the machine; None where that cannot be told."""
+    quiet_s: float | None = None
+    """Since other programs were busy; None while they never were, or that cannot be told."""
     on_battery: bool | None = None
     """None where there is no battery, or it cannot be told."""
     paused: bool = False
@@ -123,6 +127,8 @@ def why_not(rules: AvailabilityRules, moment: Moment) -> str | None:
         return "it works only when idle and cannot tell whether it is in use"
     if rules.when_idle and moment.idle_s is not None and moment.idle_s < IDLE_S_MIN:
         return "in use by its owner"
+    if rules.when_idle and moment.quiet_s is not None and moment.quiet_s < QUIET_S_MIN:
+        return "busy with its owner's programs"
     return None
 
 
@@ -135,20 +141,28 @@ class UseWatch:
     def __init__(self) -> None:
         self._touched_unix_s: float | None = None
         self._used_at: float | None = None
+        self._busy_at: float | None = None
 
-    def idle_s(
+    def observe(
         self, *, touched_unix_s: float | None, in_use: bool | None, load: float | None, now_unix_s: float, now: float
-    ) -> float | None:
-        """Seconds since the last sign of use; None while no sign was ever to be had."""
+    ) -> None:
+        """Take what was seen at this moment."""
         if touched_unix_s is not None and touched_unix_s != self._touched_unix_s:
             first = self._touched_unix_s is None
             self._touched_unix_s = touched_unix_s
             self._use(now - max(0.0, now_unix_s - touched_unix_s) if first else now)
-        elif in_use is False and self._used_at is None:
+        if in_use or (in_use is False and self._used_at is None):
             self._use(now)
-        if in_use or (load is not None and load > OTHERS_LOAD_MAX and self._used_at is not None):
-            self._use(now)
+        if load is not None and load > OTHERS_LOAD_MAX:
+            self._busy_at = now
+
+    def idle_s(self, now: float) -> float | None:
+        """Seconds since the last sign of use; None while no sign was ever to be had."""
         return None if self._used_at is None else now - self._used_at
+
+    def quiet_s(self, now: float) -> float | None:
+        """Seconds since other programs were busy; None while they never were."""
+        return None if self._busy_at is None else now - self._busy_at
 
     def _use(self, at: float) -> None:
         self._used_at = at if self._used_at is None else max(at, self._used_at)

@@ -16,7 +16,8 @@ class JobLimits:
     def reached(self, workers: WorkerBook, elapsed_s: float) -> str | None:
         """Which limit is reached, in words."""
         if self.budget < inf and owed(workers) >= self.budget:
-            return f"the budget of {self.budget:g} credits is reached; what is accepted is kept and paid"
+            credits = f"{self.budget:g} credit{'' if self.budget == 1 else 's'}"
+            return f"the budget of {credits} is reached; what is accepted is kept and paid"
         if elapsed_s >= self.deadline_s:
             return f"the deadline of {_in_words(self.deadline_s)} is reached; what is accepted is kept and paid"
         return None

@@ -84,7 +84,7 @@ def lacks(needs: Requirements, memory_bytes: int, runtime: str, machine: Machine
         yield f"{runtime} {needs.runtime_version} (it has {version or 'none'})"
     if needs.gpu and not any(_gpu_fits(one, needs.gpu) for one in machine.gpus):
         has = ", ".join(f"{one.model or one.vendor} {size_in_words(one.memory_bytes)}" for one in machine.gpus)
-        yield f"a GPU ({has or 'none'} of {needs.gpu})"
+        yield f"a GPU ({has or 'none'}; wanted: {needs.gpu})"
 
 
 def closest_in_words(found: Mapping[PeerId, Sequence[str]]) -> str:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from e2e_helpers import Peer, make_network, run_command
+from e2e_helpers import Peer, make_network, run_command, wait_until_known
 from test_submit import start_submit, wait_for_progress
 
 pytestmark = pytest.mark.slow
@@ -69,3 +69,27 @@ def test_who_must_ask_is_let_in_during_the_job(start_peer, job):
     _, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     assert status(worker)["asked"] == 0 and "Nobody waits" in say(worker, "requests")
+
+
+def test_a_job_says_what_it_requires_and_ends_at_its_budget(start_peer, job):
+    first = start_peer("first")
+    worker = start_peer("worker", "--bootstrap", first.bootstrap, "--memory", "1G")
+    worker.wait_for("joined")
+    wait_until_known(first, 1)
+    words = [*job.write(SLOW_SQUARES, list(range(200))), "--local", "off", "--verify", "none", "--force", "--data",
+             str(first.folder)]  # fmt: skip
+    ended = run_command(*words, "--memory", "4G", "--gpu", "nvidia:16G", "--worker-wait", "5")
+    assert ended.returncode == 3, ended.stderr
+    lacked = f"…{worker.id[-6:]} lacks memory (1 GiB of 4 GiB) and a GPU (none; wanted: nvidia:16G)"
+    assert f"1 found: {lacked}" in job.report()["message"] and lacked in ended.stderr
+
+    ended = run_command(*words, "--memory", "512M", "--runtime-version", ">=3.11", "--budget", "0.5")
+    assert ended.returncode == 5, ended.stderr
+    report = job.report()
+    assert (report["state"], 0 < report["items_done"] < 200) == ("stopped", True)
+    assert "the budget of 0.5 credits is reached; what is accepted is kept and paid" in report["message"]
+    assert [line["ok"] for line in job.results()].count(True) == report["items_done"]
+    assert status(worker)["credits_earned"] == pytest.approx(report["credits"]) and report["credits"] > 0
+
+    ended = run_command(*words, "--memory", "512M", "--deadline", "2s")
+    assert ended.returncode == 5 and "the deadline of 2 s is reached" in job.report()["message"]

@@ -50,8 +50,8 @@ async def test_what_nobody_has_is_said_within_seconds_with_the_closest_peers(aut
         one, two, three = (v.peer(name)[-6:] for name in ("one", "two", "three"))
         assert "3 found: " in message
         assert f"…{two} lacks its owner's leave to work now" in message
-        assert f"…{three} lacks a GPU (none of nvidia:16G)" in message
-        assert message.endswith(f"…{one} lacks memory (2 GiB of 4 GiB) and a GPU (none of nvidia:16G)")
+        assert f"…{three} lacks a GPU (none; wanted: nvidia:16G)" in message
+        assert message.endswith(f"…{one} lacks memory (2 GiB of 4 GiB) and a GPU (none; wanted: nvidia:16G)")
         view, _ = await v.finish(coordinator, job)
         assert view.state is JobState.FAILED and "no worker took the job: 3 found: …" in view.message
 

@@ -61,6 +61,16 @@ async def test_work_ends_with_use_and_begins_again_after_three_minutes(autojump_
         assert it.changes == ["in use by its owner", None]
 
 
+async def test_busy_programs_of_the_owner_are_waited_for_a_minute(autojump_clock):
+    senses = FakeSenses(in_use=False, load=0.5)
+    async with driven(senses, when_idle=True) as it:
+        await trio.sleep(300)
+        assert it.changes == ["in use by its owner", "busy with its owner's programs"]
+        senses.signs = Signs(in_use=False, load=0.1)
+        await trio.sleep(70)
+        assert it.changes[2:] == [None]
+
+
 async def test_battery_and_hours_and_a_clock_that_is_stepped(autojump_clock):
     clock = Clock(21)
     senses = FakeSenses()
@@ -165,7 +175,7 @@ async def test_a_machine_without_terminals_tells_nothing(tmp_path: Path, monkeyp
     monkeypatch.setattr("shutil.which", lambda name: None)
     signs = await MachineSenses(watch_use=True, watch_load=True, devices=tmp_path).look()
     assert (signs.touched_unix_s, signs.in_use) == (None, None)
-    assert signs.load is not None and 0 <= signs.load <= 1
+    assert signs.load is None or 0 <= signs.load <= 1
 
 
 async def test_logind_is_asked_and_may_fail(tmp_path: Path, monkeypatch):
@@ -197,7 +207,7 @@ def test_the_load_of_runners_is_not_in_the_load_of_others():
     before = SimpleNamespace(user=10.0, nice=50.0, system=5.0, idle=100.0)
     after = SimpleNamespace(user=11.0, nice=53.0, system=6.0, idle=105.0)
     assert load_between(before, after) == pytest.approx(0.2)
-    assert load_between(before, before) == 0
+    assert load_between(before, before) is None
 
 
 async def test_the_battery_of_the_machine(monkeypatch):

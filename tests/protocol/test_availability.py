@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from protocol.availability import (
     ALWAYS,
     IDLE_S_MIN,
+    QUIET_S_MIN,
     AvailabilityRules,
     Moment,
     Schedule,
@@ -92,7 +93,8 @@ def test_use_and_battery_matter_only_as_far_as_the_owner_says():
 
 def look(watch: UseWatch, now: float, wall: float, touched: float | None = None, **signs: object) -> float | None:
     values = {"touched_unix_s": touched, "in_use": None, "load": None, "now_unix_s": wall, "now": now}
-    return watch.idle_s(**(values | signs))  # type: ignore[arg-type]
+    watch.observe(**(values | signs))  # type: ignore[arg-type]
+    return watch.idle_s(now)
 
 
 def test_a_clock_stepped_by_an_hour_is_neither_use_nor_idleness():
@@ -108,14 +110,20 @@ def test_a_time_of_the_last_touch_in_the_future_is_a_touch_now():
     assert look(UseWatch(), 50.0, 1_000.0, 2_000.0) == 0
 
 
-def test_load_of_others_and_a_session_in_use_begin_the_wait_anew():
+def test_a_session_in_use_begins_the_wait_anew():
     watch = UseWatch()
-    look(watch, 0.0, 1_000.0, 0.0)
-    assert look(watch, 10.0, 1_010.0, 0.0, load=0.2) == 1010
-    assert look(watch, 20.0, 1_020.0, 0.0, load=0.3) == 0
-    assert look(watch, 120.0, 1_120.0, 0.0, load=0.0) == 100
+    assert look(watch, 0.0, 1_000.0, 0.0) == 1000
     assert look(watch, 130.0, 1_130.0, 0.0, in_use=True) == 0
     assert look(watch, 140.0, 1_140.0, 0.0, in_use=False) == 10
+
+
+def test_load_of_others_is_told_apart():
+    watch = UseWatch()
+    assert look(watch, 0.0, 1_000.0, 0.0, load=0.2) == 1000 and watch.quiet_s(0.0) is None
+    assert look(watch, 20.0, 1_020.0, 0.0, load=0.3) == 1020 and watch.quiet_s(25.0) == 5
+    busy = Moment(minute=0, idle_s=1e6, quiet_s=QUIET_S_MIN - 1)
+    assert why_not(AvailabilityRules(when_idle=True), busy) == "busy with its owner's programs"
+    assert why_not(AvailabilityRules(), busy) is None
 
 
 def test_without_any_sign_nothing_is_claimed():

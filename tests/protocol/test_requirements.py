@@ -43,9 +43,9 @@ def test_each_lack_says_what_there_is_and_what_is_wanted():
         "memory (512 MiB of 1 GiB)",
         "disk (0 MiB of 1.5 GiB)",
         "python >=3.11 (it has 3.10.2)",
-        "a GPU (none of any)",
+        "a GPU (none; wanted: any)",
     ]
-    assert missing(gpu="nvidia:80G") == ["a GPU (NVIDIA A100-SXM4-40GB 40 GiB of nvidia:80G)"]
+    assert missing(gpu="nvidia:80G") == ["a GPU (NVIDIA A100-SXM4-40GB 40 GiB; wanted: nvidia:80G)"]
     assert missing(Machine(cores=1, memory_bytes=GIB, versions={}), runtime_version="<9") == ["python <9 (it has none)"]
 
 
@@ -106,13 +106,13 @@ def test_gpus_and_sizes():
 
 def test_the_closest_peers_are_named_first_and_the_others_counted():
     found = {PeerId(f"peer-{name}"): ["memory (2 GiB of 4 GiB)"] for name in "dcba"}
-    found[PeerId("peer-0")] = ["memory (2 GiB of 4 GiB)", "a GPU (none of any)"]
+    found[PeerId("peer-0")] = ["memory (2 GiB of 4 GiB)", "a GPU (none; wanted: any)"]
     assert closest_in_words(found) == (
         "…peer-a lacks memory (2 GiB of 4 GiB), …peer-b lacks memory (2 GiB of 4 GiB), "
         "…peer-c lacks memory (2 GiB of 4 GiB), and 2 more"
     )
     assert closest_in_words({PeerId("peer-0"): found[PeerId("peer-0")]}).endswith(
-        "memory (2 GiB of 4 GiB) and a GPU (none of any)"
+        "memory (2 GiB of 4 GiB) and a GPU (none; wanted: any)"
     )
 
 

@@ -50,7 +50,7 @@ FORGED = Envelope(signer=COORDINATOR.peer_id, body=manifest().body, signature=by
         ({"price": 5.0, "price_min": 2.5}, {}, RefusalReason.PRICE_TOO_LOW, "2.5 per reference-second"),
         ({"memory_bytes": MEMORY - 1}, {}, RefusalReason.REQUIREMENTS, "it lacks memory"),
         ({}, {"needs": Requirements(cores=3)}, RefusalReason.REQUIREMENTS, "it lacks cores (2 of 3)"),
-        ({}, {"needs": Requirements(gpu="any")}, RefusalReason.REQUIREMENTS, "it lacks a GPU (none of any)"),
+        ({}, {"needs": Requirements(gpu="any")}, RefusalReason.REQUIREMENTS, "it lacks a GPU (none; wanted: any)"),
         ({}, {"needs": Requirements(runtime_version="?")}, RefusalReason.REQUIREMENTS, "takes versions such as"),
         ({"versions": {"python": "3.11.2"}}, {"needs": Requirements(runtime_version=">=3.11")}, None, ""),
         ({}, {"memory_bytes": 0}, None, ""),
