@@ -1,4 +1,4 @@
-"""`peer job list | show | logs | cancel | results`: ask the running peer about its jobs."""
+"""`peer job list | show | logs | pause | cancel | results`: ask the running peer about its jobs."""
 
 from pathlib import Path
 
@@ -53,6 +53,16 @@ def cancel_job(client: ControlClient, job: str, *, as_json: bool) -> None:
         print_json(view)
     else:
         say(f"{view.name} ({view.id[:12]}) is {view.state}, {view.items_done} of {view.items} items are done and kept")
+
+
+def pause_job(client: ControlClient, job: str, *, as_json: bool) -> None:
+    """Stop working on a job until it is resumed; what is finished stays."""
+    view = client.pause(job)
+    if as_json:
+        print_json(view)
+    else:
+        say(f"{view.name} ({view.id[:12]}) is {view.state}, {view.items_done} of {view.items} items are done and kept; "
+            f"`peer job resume {view.id[:12]}` goes on")  # fmt: skip
 
 
 def fetch_results(client: ControlClient, job: str, out: Path | None, *, force: bool, as_json: bool) -> None:

@@ -246,6 +246,27 @@ def job_cancel(job: Job, data: Data = None, as_json: Json = False) -> None:
     jobs.cancel_job(_client(data), job, as_json=as_json)
 
 
+@job_app.command("pause")
+def job_pause(job: Job, data: Data = None, as_json: Json = False) -> None:
+    """Stop working on a job until `peer job resume`; what is finished is kept."""
+    from cli import jobs
+
+    jobs.pause_job(_client(data), job, as_json=as_json)
+
+
+@job_app.command("resume")
+def job_resume(
+    job: Job,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the job running.")] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a job that was paused or interrupted, and follow it to its end."""
+    from cli.resume import resume_job
+
+    raise typer.Exit(resume_job(_client(data), job, detach=detach, as_json=as_json))
+
+
 @job_app.command("retry")
 def job_retry(job: Job, data: Data = None, as_json: Json = False) -> None:
     """Do again what failed, was not run, or rests on a peer found lying since; the rest stands."""

@@ -39,12 +39,12 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Work for nobody for a while: chunks go back to their owners at once. Your own jobs go on."""
-    _show(_client(data).pause(_seconds(period)), as_json=as_json)
+    _show(_client(data).pause_work(_seconds(period)), as_json=as_json)
 
 
 def resume(data: Data = None, as_json: Json = False) -> None:
     """End a pause."""
-    _show(_client(data).resume(), as_json=as_json)
+    _show(_client(data).resume_work(), as_json=as_json)
 
 
 def requests(data: Data = None, as_json: Json = False) -> None:

@@ -19,6 +19,7 @@ NOT_RUN = "not run: "
 _REASONS = {
     JobState.CANCELLED: "the job was cancelled",
     JobState.INTERRUPTED: "the peer stopped while the job ran",
+    JobState.PAUSED: "the job is paused",
 }
 
 

@@ -33,9 +33,7 @@ def _follow(client: ControlClient, begun: Retried) -> JobView:
         with terminated_like_interrupted(), JobProgress(begun.job.name) as progress:
             return run_to_the_end(client, job, progress)
     except Unavailable as error:
-        raise LocalError(
-            f"{error}; what was done is in its journal: `peer start`, then `peer job retry {job[:12]}`"
-        ) from error
+        raise LocalError(f"{error}; what was done is in its journal: `peer start` goes on with the rest") from error
 
 
 def _report(job: JobView, begun: Retried, *, as_json: bool) -> None:

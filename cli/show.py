@@ -30,6 +30,7 @@ _STATE_STYLE = {
     JobState.CANCELLED: "yellow",
     JobState.STOPPED: "yellow",
     JobState.INTERRUPTED: "yellow",
+    JobState.PAUSED: "yellow",
 }
 
 
@@ -191,6 +192,8 @@ def _job_table(job: JobView) -> Table:
     if job.doubtful:
         lost = f"{count(job.doubtful, 'result')} on the word of a peer found lying since"
         table.add_row("in doubt", Text(f"{MARK} {lost}: `peer job retry {job.id[:12]}` does them again", "bold red"))
+    if job.resumes:
+        table.add_row("resumed", f"{count(job.resumes, 'time')}; what was done before was not done again")
     if job.retries and job.state.is_final:
         table.add_row("retried", _retried_in_words(job))
     if job.bytes_sent or job.bytes_received:

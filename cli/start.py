@@ -20,7 +20,7 @@ from cli.exits import DONE, FAILED, WrongUse
 from cli.text import availability_line, count, fault_mark, short_peer
 from peer.addresses import parse_address, parse_bootstrap
 from peer.config_file import ConfigFile
-from peer.core import AvailabilityChanged, BootstrapTried, ComplaintHeard, Joined, NodeEvent, NodeSettings
+from peer.core import AvailabilityChanged, BootstrapTried, ComplaintHeard, JobsResumed, Joined, NodeEvent, NodeSettings
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.polite import PoliteExecutor
@@ -215,6 +215,11 @@ class Voice:
                     self._event({"event": "availability", "why_not": why_not})
                 else:
                     self._say(f"resting: {why_not}" if why_not else "working for others again")
+            case JobsResumed(jobs):
+                if self._as_json:
+                    self._event({"event": "resumed", "jobs": jobs})
+                else:
+                    self._say(f"{count(jobs, 'unfinished job')} {'goes' if jobs == 1 else 'go'} on: `peer job list`")
             case ComplaintHeard(coordinator, text):
                 if self._as_json:
                     self._event({"event": "complaint", "coordinator": coordinator, "text": text})

@@ -120,9 +120,7 @@ def _run(client: ControlClient, request: JobRequest, options: SubmitOptions) -> 
         with JobProgress(request.name) as progress:
             last = run_to_the_end(client, job, progress)
     except Unavailable as error:
-        raise LocalError(
-            f"{error}; the job {job[:12]} stays in its journal: `peer start`, then `peer job show`"
-        ) from error
+        raise LocalError(f"{error}; the job {job[:12]} stays in its journal: `peer start` goes on with it") from error
     write_results(options.out, last, client.result_lines(job))
     _report(last, options)
     return exit_code(last)

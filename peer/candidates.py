@@ -50,7 +50,8 @@ class Candidates:
         """The largest among them."""
         self._calibrated = ""
         self._chunks: dict[ChunkId, list[Candidate]] = {}
-        self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES_IN_MEMORY_MAX, dir=str(folder) if folder else None)  # noqa: SIM115 - `close`
+        self._folder = folder
+        self._file: tempfile.SpooledTemporaryFile[bytes] | None = None
         self._spooled_bytes = 0
 
     def add(self, chunk: ChunkId, worker: PeerId, data: bytes, compute_s: float, *, refused: bool = False) -> bytes:
@@ -96,14 +97,16 @@ class Candidates:
         if not self._chunks:
             return
         self._chunks.clear()
-        self._spool.seek(0)
-        self._spool.truncate()
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
         self._spooled_bytes = 0
 
     def close(self) -> None:
         """The job has ended."""
         self._chunks.clear()
-        self._spool.close()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +162,14 @@ class Candidates:
             kept.append(replace(candidate, data=self._write(candidate.data)))
         elif all(one.key != candidate.key for one in kept):
             kept.append(candidate)
+
+    @property
+    def _spool(self) -> "tempfile.SpooledTemporaryFile[bytes]":
+        """Made when it is needed: a job that never starts leaves none behind."""
+        if self._file is None:
+            folder = str(self._folder) if self._folder else None
+            self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES_IN_MEMORY_MAX, dir=folder)  # noqa: SIM115 - `close`
+        return self._file
 
     def _write(self, data: "bytes | _Place") -> _Place:
         assert isinstance(data, bytes)

@@ -27,7 +27,7 @@ from peer.control_client import REQUEST_SIZE_BYTES_MAX
 from peer.control_owner import OwnerApi, owner_routes
 from peer.control_trust import TrustApi, trust_routes
 from peer.door import Door
-from peer.journal import FINAL_STATES, Journal
+from peer.journal import Journal
 from peer.result_data import line_to_json
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobView, PeerView, Retried, StatusView
@@ -70,6 +70,12 @@ class Jobs(Protocol):
 
     def cancel(self, job: JobId) -> None:
         """Cancel a running job; nothing happens to one that has ended."""
+
+    def pause(self, job: JobId) -> None:
+        """Stop working on a job for now; raises `LocalError` when it does not run."""
+
+    def resume(self, job: JobId) -> None:
+        """Go on with a job; raises `LocalError` when it has come to its end."""
 
     def retry(self, job: JobId) -> int:
         """Run again what of a past job failed, is missing or is in doubt; the number of items."""
@@ -134,6 +140,8 @@ def make_app(peer: Controlled) -> FastAPI:
         ("GET", "/jobs/{job}/results", api.job_results),
         ("GET", "/jobs/{job}/logs", api.job_logs),
         ("POST", "/jobs/{job}/cancel", api.job_cancel),
+        ("POST", "/jobs/{job}/pause", api.job_pause),
+        ("POST", "/jobs/{job}/resume", api.job_resume),
         ("POST", "/jobs/{job}/retry", api.job_retry),
         ("POST", "/stop", api.stop),
         *trust_routes(TrustApi(peer)),
@@ -179,7 +187,7 @@ class ControlApi:
     async def job_change(self, job: str, version: int = 0) -> Response:
         """Wait until the job is newer than `version`, at most `CHANGE_WAIT_S`: `{"version", "view"}`."""
         view = self._view(job)
-        if view.state not in FINAL_STATES:
+        if not view.state.is_final:
             with trio.move_on_after(CHANGE_WAIT_S):
                 version = await self._peer.jobs.wait_change(JobId(view.id), version)
         return _json({"version": version, "view": self._view(view.id)})
@@ -198,6 +206,18 @@ class ControlApi:
         """Cancel the job: its `JobView` at that moment."""
         found = JobId(self._view(job).id)
         self._peer.jobs.cancel(found)
+        return _json(self._view(found))
+
+    async def job_pause(self, job: str) -> Response:
+        """Stop working on the job for now: its `JobView` at that moment."""
+        found = JobId(self._view(job).id)
+        self._peer.jobs.pause(found)
+        return _json(self._view(found))
+
+    async def job_resume(self, job: str) -> Response:
+        """Go on with the job: its `JobView` at that moment."""
+        found = JobId(self._view(job).id)
+        self._peer.jobs.resume(found)
         return _json(self._view(found))
 
     async def job_retry(self, job: str) -> Response:

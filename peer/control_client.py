@@ -95,6 +95,14 @@ class ControlClient:
         """Cancel a job; its results so far stay."""
         return self._ask("POST", f"/jobs/{quote(job, safe='')}/cancel", JobView)
 
+    def pause(self, job: str) -> JobView:
+        """Stop working on a job until it is resumed; its results so far stay."""
+        return self._ask("POST", f"/jobs/{quote(job, safe='')}/pause", JobView)
+
+    def resume(self, job: str) -> JobView:
+        """Go on with a job that was paused or interrupted."""
+        return self._ask("POST", f"/jobs/{quote(job, safe='')}/resume", JobView)
+
     def retry(self, job: str) -> Retried:
         """Do again what of a past job failed, is missing or is in doubt."""
         return self._ask("POST", f"/jobs/{quote(job, safe='')}/retry", Retried)
@@ -115,11 +123,11 @@ class ControlClient:
         """Credits by peer."""
         return self._ask("GET", "/ledger", list[LedgerView])
 
-    def pause(self, seconds: float | None) -> AvailabilityView:
-        """Work for nobody for so long, or until `resume`."""
+    def pause_work(self, seconds: float | None) -> AvailabilityView:
+        """Work for nobody for so long, or until `resume_work`."""
         return self._ask("POST", "/pause", AvailabilityView, msgspec.json.encode(PauseRequest(seconds=seconds)))
 
-    def resume(self) -> AvailabilityView:
+    def resume_work(self) -> AvailabilityView:
         """End a pause."""
         return self._ask("POST", "/resume", AvailabilityView)
 

@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from dht.directory import Directory
 from peer.data_folder import PROOFS
+from peer.job_changes import JobChanges
 from peer.job_results import ResultSink
-from peer.job_retry import Retry
+from peer.job_retry import Part, Retry, ended_idle
 from peer.job_runner import JobRunner
-from peer.job_setup import JobBooks
+from peer.job_setup import JobBooks, what_is_left
 from peer.journal import Journal
 from peer.journal_sink import JournalSink
 from peer.proof_store import ProofStore
@@ -20,6 +21,7 @@ from peer.redo import Redo, is_due
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobState, JobView
+from peer.witness import Witness
 from protocol import encoding
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
@@ -37,28 +39,9 @@ log = logging.getLogger(__name__)
 OnDecision = Callable[[JobId, Effect], None]
 
 JOBS_RUNNING_MAX = 64
-CHANGE_INTERVAL_S = 0.1
-"""Views are made at most so often for those who watch."""
-
-
-class Witness(Protocol):
-    """Who tells others of lies, and hears of them. Calls must not block."""
-
-    def accuse(self, proof: FraudProof) -> None:
-        """We can prove this."""
-
-    def look_into(self, peer: PeerId) -> None:
-        """See whether others can prove something against a peer; what comes of it is told by `condemn`."""
-
-
-class NoWitness:
-    """For a coordinator that stands alone."""
-
-    def accuse(self, proof: FraudProof) -> None:
-        """Nobody is told."""
-
-    def look_into(self, peer: PeerId) -> None:
-        """Nobody is asked."""
+JOBS_PAUSED_MAX = 64
+SAVE_INTERVAL_S = 5.0
+"""The figures of a job that runs are saved at most so often; results are written at once."""
 
 
 class Coordinator:
@@ -86,14 +69,15 @@ class Coordinator:
         self._retries: dict[JobId, Retry] = {}
         """What belongs to those of the runners that do a part of a job again."""
         self._unsaved: set[JobId] = set()
-        self._versions: dict[JobId, int] = {}
-        self._changed: dict[JobId, trio.Event] = {}
+        self._changes = JobChanges()
+        self._saved_at: dict[JobId, float] = {}
+        """When the figures of running jobs were last saved; those of sessions never are."""
         self._redo = Redo()
         self._ended = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Supervise jobs until cancelled; jobs still running are then marked as interrupted."""
+        """Supervise jobs until cancelled; jobs still running then go on after the next start."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
@@ -116,7 +100,7 @@ class Coordinator:
         if view is None or not is_due(view, self._seam.wall_clock()):
             return
         try:
-            self._run_again(view, Retry(self._journal, view, only_doubtful=True), reasons)
+            self._run_again(view, Retry(self._journal, view, Part.DOUBTFUL), reasons)
         except LocalError as error:
             log.warning("the results in doubt of job %s are not done again: %s", job, error)
             return
@@ -130,6 +114,7 @@ class Coordinator:
         job = self._new_id()
         runner = self._prepare(job, request, JournalSink(self._journal, job), self._save_end)
         self._journal.add_job(runner.view(), request)
+        self._saved_at[job] = trio.current_time()
         self._start(job, runner)
         return job
 
@@ -141,23 +126,75 @@ class Coordinator:
         before = self.view(job)
         if not before.state.is_final:
             raise LocalError(f"job {job} still runs: wait for its end, or end it with `peer job cancel {job}`")
-        return self._run_again(before, Retry(self._journal, before, only_doubtful=False), [])
+        return self._run_again(before, Retry(self._journal, before, Part.NOT_STANDING), [])
 
     def _run_again(self, before: JobView, retry: Retry, reasons: Sequence[str]) -> int:
         job = JobId(before.id)
         request = self._journal.request(job)
-        if request is None or not retry.items:
+        if request is None or not (retry.items or retry.resumes):
             return 0
+        if retry.resumes:
+            request = what_is_left(request, before, self._seam.wall_clock())
         request = msgspec.structs.replace(request, items=[request.items[item] for item in retry.items])
         runner = self._prepare(job, request, retry, self._save_end, numbers=retry.items)
         for line in reasons or [retry.in_words()]:
             runner.note(line)
-        # Until its end the journal keeps the figures as they were: those of a run that is cut off are not known.
-        self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
+        with self._journal.transaction():
+            self._journal.run_again(job, retry.items)
+            self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
+        self._saved_at[job] = trio.current_time()
         self._unsaved.discard(job)
         self._retries[job] = retry
         self._start(job, runner)
         return len(retry.items)
+
+    def resume_unfinished(self) -> int:
+        """Go on with the jobs that ran when this peer last ended; how many those are.
+
+        To be called once this peer can find others. One that cannot go on becomes `interrupted` and says why.
+        """
+        views = [view for view in self._journal.unfinished() if view.state is not JobState.PAUSED]
+        resumed = [self._resumed(view) for view in views if not self._runs(JobId(view.id))]
+        return sum(resumed)
+
+    def _resumed(self, view: JobView) -> bool:
+        if self._nursery is None:
+            return False
+        try:
+            self.resume(JobId(view.id))
+        except LocalError as error:
+            log.warning("job %s does not go on: %s", view.id, error)
+            self._end_idle(view, JobState.INTERRUPTED, f"this peer was stopped, and the job cannot go on: {error}")
+            return False
+        return True
+
+    def resume(self, job: JobId) -> None:
+        """Go on with a job that was paused or interrupted; nothing happens to one that runs.
+
+        Raises `LocalError` when it is not known, has come to its end, or too many jobs run.
+        """
+        before = self.view(job)
+        if not before.state.can_go_on:
+            raise LocalError(f"job {job} is {before.state}: `peer job retry {job}` does again what did not end well")
+        if not self._runs(job):
+            self._run_again(before, Retry(self._journal, before, Part.REST), [])
+
+    def pause(self, job: JobId) -> None:
+        """Stop working on a job until `resume`; what is computed at this moment is lost. Idempotent.
+
+        Raises `LocalError` when it is not known, has ended, or too many jobs are paused.
+        """
+        view = self.view(job)
+        if view.state is JobState.PAUSED:
+            return
+        if view.state.is_final or self._journal.job(job) is None:
+            raise LocalError(f"job {job} is {view.state}: only one that runs and is in the journal can be paused")
+        if sum(one.state is JobState.PAUSED for one in self._journal.unfinished()) >= JOBS_PAUSED_MAX:
+            raise LocalError(f"{JOBS_PAUSED_MAX} jobs are paused already: resume or cancel one")
+        if self._runs(job):
+            self._runners[job].pause()
+        else:
+            self._end_idle(view, JobState.PAUSED, "paused by the user")
 
     def open_session(self, request: JobRequest, sink: ResultSink, on_end: Callable[[], None]) -> JobRunner:
         """A job that takes items one by one while its workers stay warm; `sink` gets the results."""
@@ -168,11 +205,17 @@ class Coordinator:
         return runner
 
     def cancel(self, job: JobId) -> None:
-        """End a running job; raises `LocalError` when it is not known. Idempotent."""
-        if job in self._runners:
+        """End a running or paused job; raises `LocalError` when it is not known. Idempotent."""
+        view = self.view(job)
+        if self._runs(job):
             self._runners[job].cancel()
-        else:
-            self.view(job)
+        elif view.state is JobState.PAUSED or not view.state.is_final:
+            self._end_idle(view, JobState.CANCELLED, "cancelled by the user")
+
+    def _end_idle(self, view: JobView, state: JobState, message: str) -> None:
+        """The end of a job that nobody works on."""
+        self._journal.save_job(ended_idle(self._journal, view, state, message, self._seam.wall_clock()))
+        self._changes.note(JobId(view.id))
 
     def _new_id(self) -> JobId:
         return JobId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS // 2):016x}")
@@ -209,7 +252,11 @@ class Coordinator:
 
     def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> str:
         """One job has found it lying: no job of ours believes it any more."""
-        consequence = self.trust.caught(peer, job, what, self._kept(proof) if proof else "")
+        kept = self._kept(proof) if proof else ""
+        # Both or none: else its ban could outlive a crash, and the results that it makes doubtful stand.
+        with self._journal.transaction():
+            consequence = self.trust.caught(peer, job, what, kept)
+            self._journal.doubt(peer)
         self.condemn(peer, f"caught lying in job {job}", but=job)
         return consequence
 
@@ -250,22 +297,32 @@ class Coordinator:
     def _start(self, job: JobId, runner: JobRunner) -> None:
         assert self._nursery is not None
         self._runners[job] = runner
-        self._versions.setdefault(job, 1)
-        self._changed.setdefault(job, trio.Event())
+        self._changes.add(job)
         self._nursery.start_soon(self._supervise, job, runner)
 
     async def _supervise(self, job: JobId, runner: JobRunner) -> None:
-        """The job's task; a job that is cut off with its peer is kept as interrupted."""
+        """The job's task; a job that is cut off with its peer keeps its figures, and goes on after the next start."""
         try:
             await runner.run()
         finally:
             if not runner.finished and self._journal.job(job) is not None:
-                self._save(job, self._view_of(job, runner, state=JobState.INTERRUPTED, message="this peer was stopped"))
+                self._save(job, self._view_of(job, runner, message="this peer was stopped"))
             if self._runners.get(job) is runner and job not in self._unsaved:
                 del self._runners[job]
                 self._retries.pop(job, None)
-            self._note_change(job)
+            self._changes.note(job)
             self._ended.unpark_all()
+
+    def _note_change(self, job: JobId) -> None:
+        self._changes.note(job)
+        if job not in self._saved_at or not self._runs(job):
+            return
+        if trio.current_time() >= self._saved_at[job] + SAVE_INTERVAL_S:
+            self._saved_at[job] = trio.current_time()
+            try:
+                self._journal.save_job(self._view_of(job, self._runners[job]))
+            except LocalError as error:
+                log.warning("the figures of job %s could not be saved: %s", job, error)
 
     def _save_end(self, job: JobId) -> None:
         self._save(job, self._view_of(job, self._runners[job]))
@@ -310,19 +367,10 @@ class Coordinator:
 
     async def wait_change(self, job: JobId, version: int) -> int:
         """Wait until the job is at a newer version than this; start with 0. Returns at once for past jobs."""
-        self.view(job)
-        if job in self._runners and self._versions[job] <= version:
-            event = self._changed[job]
-            await event.wait()
-            await trio.sleep(CHANGE_INTERVAL_S)
-        return self._versions.get(job, version + 1)
+        if self.view(job).state.is_final:
+            return version + 1
+        return await self._changes.wait(job, version)
 
     def running(self) -> int:
         """Number of jobs that run."""
         return sum(not runner.finished for runner in self._runners.values())
-
-    def _note_change(self, job: JobId) -> None:
-        if job in self._versions:
-            self._versions[job] += 1
-            self._changed[job].set()
-            self._changed[job] = trio.Event()

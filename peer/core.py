@@ -66,7 +66,14 @@ class AvailabilityChanged:
     why_not: str | None
 
 
-NodeEvent = BootstrapTried | Joined | ComplaintHeard | AvailabilityChanged
+@dataclass(frozen=True, slots=True)
+class JobsResumed:
+    """So many jobs of this peer go on that ran when it last ended."""
+
+    jobs: int
+
+
+NodeEvent = BootstrapTried | Joined | ComplaintHeard | AvailabilityChanged | JobsResumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
+import msgspec
+
 from peer.job_results import ResultSink
 from peer.own_machine import own_machine
 from peer.seam import Seam
 from peer.trust_book import TrustBook
-from peer.views import JobRequest
+from peer.views import JobRequest, JobView
 from protocol.bodies import Manifest, Receipt
 from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
@@ -16,10 +18,14 @@ from protocol.fraud_proof import FraudProof
 from protocol.ids import JobId, PeerId
 from protocol.job_events import Effect
 from protocol.job_limits import JobLimits
+from protocol.job_machine import JobRules
 from protocol.limits import SHORT_TEXT_LENGTH_MAX
 from protocol.planner import Target
 from protocol.requirements import Requirements, lacks
 from protocol.verification import Audit, VerificationPolicy
+
+LEFT_MIN = 1e-6
+"""Credits or seconds of a job whose limit was passed while it did not run: it ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +93,34 @@ def limits_of(request: JobRequest) -> JobLimits:
     )
 
 
+def what_is_left(request: JobRequest, before: JobView, now_unix_s: float) -> JobRequest:
+    """The request of a job that goes on: less what it has paid, and less the time since it was submitted."""
+    budget, deadline_s = request.budget, request.deadline_s
+    if budget is not None:
+        budget = max(budget - before.price, LEFT_MIN)
+    if deadline_s is not None:
+        deadline_s = max(deadline_s - (now_unix_s - before.submitted_at_unix_s), LEFT_MIN)
+    return msgspec.structs.replace(request, budget=budget, deadline_s=deadline_s)
+
+
 def target_of(request: JobRequest) -> Target:
     """What the user asks of `adaptive`."""
     return Target(request.max_error, request.max_overhead, request.assume_liars, request.audit_share)
+
+
+def rules_of(request: JobRequest, policy: VerificationPolicy, *, can_execute: bool) -> JobRules:
+    """What the job's rules need of the request; `can_execute`: whether this machine runs its chunks."""
+    return JobRules(
+        policy,
+        can_execute,
+        target_of(request),
+        own_slots=max(1, request.local),
+        self_checking=parse_comparator(request.compare).kind is Kind.VERIFY,
+        same_platform=request.same_platform,
+        item_timeout_s=request.item_timeout_s,
+        worker_wait_s=request.worker_wait_s,
+        limits=limits_of(request),
+    )
 
 
 def manifest_of(job: JobId, request: JobRequest) -> Manifest:

@@ -8,19 +8,21 @@ from peer.views import JobView, WorkerView
 
 STORY_LINES_MAX = 200
 _STAY = ("accepted", "failed", "split")
+_COUNT = ("voted", "audited", "trusted")
+"""Where a run was cut off these were not final yet, but are in the journal."""
 
 
 def joined(before: JobView, run: JobView, *, kept: int, suspects: Collection[str]) -> JobView:
     """`before` and then `run`, which did again all but `kept` items; `suspects` are peers found lying in between.
 
-    State, message and auction are those of `run`. Items done and failed are left for the caller, who knows them.
+    State, message and auction are those of `run`. Items done and failed, and how often this happened, are left for the
+    caller, who knows.
     """
     elapsed_s = before.elapsed_s + run.elapsed_s
     compute_s = before.compute_s * kept / max(1, before.items_done + before.items_failed) + run.compute_s
     return msgspec.structs.replace(
         run,
         submitted_at_unix_s=before.submitted_at_unix_s,
-        retries=before.retries + 1,
         items=before.items,
         elapsed_s=elapsed_s,
         workers=_workers(before.workers, run.workers, suspects),
@@ -46,6 +48,8 @@ def joined(before: JobView, run: JobView, *, kept: int, suspects: Collection[str
 def _chunks(before: Mapping[str, int], run: Mapping[str, int]) -> dict[str, int]:
     """What was open at the end of the first run was never done."""
     stayed = {state: number for state, number in before.items() if state in _STAY}
+    if counted := sum(before.get(state, 0) for state in _COUNT):
+        stayed["accepted"] = stayed.get("accepted", 0) + counted
     return {**stayed, **{state: number + stayed.get(state, 0) for state, number in run.items()}}
 
 

@@ -7,12 +7,12 @@ from typing import Protocol
 from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from peer.worker_link import CheckedResult
-from protocol.bodies import Manifest
 from protocol.capability import Capability
 from protocol.ids import ChunkId, JobId, PeerId
 from protocol.job_events import Event
 from protocol.messages.job import Call
 from protocol.requirements import Requirements, lacks
+from protocol.signing import Envelope
 
 
 class PoolOwner(Protocol):
@@ -36,7 +36,8 @@ class JobTerms:
     """What the auction needs to know of the job."""
 
     job: JobId
-    manifest: Manifest
+    manifest: Envelope
+    """What workers must know of the job, signed."""
     request: JobRequest
     slots_wanted: int
     trust: TrustBook

@@ -1,15 +1,21 @@
 """The journal: what one peer keeps across restarts, in one SQLite file (DESIGN section 10).
 
 It owns jobs and their results and logs, receipts, trust (`trust_book.py`) and the address book. It is called straight
-from the event loop: every call is one small transaction. The file is in WAL mode with
-`synchronous=NORMAL`: a process that is killed loses nothing that was written; a machine that loses
-power may lose the last transactions, never an older one, and the file stays whole.
+from the event loop: every call is one small transaction, and what happens next sees it done. The file is in WAL mode
+with `synchronous=NORMAL`. What survives:
+
+- A process that is killed, at any moment (SIGKILL, out of memory, a crash): every transaction that was committed. It is
+  in the operating system's cache, which outlives the process; one that was not committed is as if it had not begun.
+- A machine that loses power, or its kernel: all but the last transactions. The log is flushed to the disk when it
+  is moved into the file (each 1000 pages or so), not at each commit, which would cost each result some milliseconds.
+  What is lost is lost from the end, never out of the middle, and the file stays whole: results that a worker was
+  already paid for may have to be computed again, but none counts that was not given.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -27,9 +33,8 @@ JOBS_KEPT_MAX = 500
 LOG_ROWS_PER_JOB_MAX = 1024
 ADDRESS_BOOK_PEERS_MAX = 1000
 RESULT_ROWS_PER_READ = 1000
-FINAL_STATES = frozenset(JobState) - {JobState.CALLING, JobState.RUNNING}
-
-_INTERRUPTED = "The peer stopped while this job ran; the results that had arrived are kept."
+_UNFINISHED = frozenset({JobState.CALLING, JobState.RUNNING, JobState.PAUSED})
+"""Jobs that are kept however old they are."""
 
 
 class Journal:
@@ -41,12 +46,10 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path | None) -> "Journal":
-        """Open or create the file; in memory when `path` is None. Jobs that were running become interrupted."""
+        """Open or create the file; in memory when `path` is None. Jobs that were running are in `unfinished`."""
         name = str(path) if path is not None else ":memory:"
         with _explained(name):
-            journal = cls(_connect(name), name)
-        journal._interrupt_running_jobs()
-        return journal
+            return cls(_connect(name), name)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -60,21 +63,27 @@ class Journal:
             connection.execute(
                 "INSERT INTO jobs (id, place, final, view, request) "
                 "VALUES (?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs), ?, ?, ?)",
-                (view.id, view.state in FINAL_STATES, msgspec.json.encode(view), msgspec.json.encode(request)),
+                (view.id, view.state not in _UNFINISHED, msgspec.json.encode(view), msgspec.json.encode(request)),
             )
             self._forget_old_jobs(connection)
 
     def save_job(self, view: JobView) -> None:
-        """Replace the view of a job that was added."""
+        """Replace the view of a job that was added. At its end nothing is left of it to be run again."""
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET final = ?, view = ? WHERE id = ?",
-                (view.state in FINAL_STATES, msgspec.json.encode(view), view.id),
+                (view.state not in _UNFINISHED, msgspec.json.encode(view), view.id),
             )
+            if not view.state.can_go_on:
+                connection.execute("UPDATE results SET again = 0 WHERE job = ? AND again", (view.id,))
 
     def jobs(self) -> list[JobView]:
         """All jobs, the newest first."""
         return [_view(row[0]) for row in self.read("SELECT view FROM jobs ORDER BY place DESC")]
+
+    def unfinished(self) -> list[JobView]:
+        """Jobs that run, ran when the process ended, or are paused; the oldest first."""
+        return [_view(row[0]) for row in self.read("SELECT view FROM jobs WHERE NOT final ORDER BY place")]
 
     def job(self, job_id: JobId) -> JobView | None:
         """One job, or None when it is not known."""
@@ -85,14 +94,6 @@ class Journal:
         """What the user had asked for, or None when the job is not known."""
         rows = self.read("SELECT request FROM jobs WHERE id = ?", job_id)
         return msgspec.json.decode(rows[0][0], type=JobRequest) if rows else None
-
-    def _interrupt_running_jobs(self) -> None:
-        for view in self.jobs():
-            if view.state not in FINAL_STATES:
-                doubtful = len(self.doubtful(JobId(view.id)))
-                self.save_job(
-                    msgspec.structs.replace(view, state=JobState.INTERRUPTED, message=_INTERRUPTED, doubtful=doubtful)
-                )
 
     def _forget_old_jobs(self, connection: sqlite3.Connection) -> None:
         old = connection.execute(
@@ -110,7 +111,7 @@ class Journal:
             for one in lines
         ]
         with self.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", rows)
+            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)", rows)
 
     def confirm_results(self, job_id: JobId, items: Sequence[int]) -> None:
         """These results rest on more than the word of their worker."""
@@ -130,6 +131,17 @@ class Journal:
     def doubtful(self, job_id: JobId) -> dict[int, str]:
         """The items whose results are in doubt, each with the peer that gave it."""
         return dict(self.read("SELECT item, worker FROM results WHERE job = ? AND doubtful", job_id))
+
+    def run_again(self, job_id: JobId, items: Sequence[int]) -> None:
+        """Those of these items that have a result keep it until there is a new one, which is waited for from now on."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "UPDATE results SET again = 1 WHERE job = ? AND item = ?", [(job_id, item) for item in items]
+            )
+
+    def to_run_again(self, job_id: JobId) -> set[int]:
+        """The items whose results are waited for although they have one."""
+        return {item for (item,) in self.read("SELECT item FROM results WHERE job = ? AND again", job_id)}
 
     def outcomes(self, job_id: JobId) -> dict[int, bool]:
         """The items that have a result, and whether it is a good one, without the results themselves."""
@@ -232,16 +244,20 @@ class Journal:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of what is done within, or nothing."""
-        with _explained(self._name):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                # Still open only when something failed, and SQLite had not rolled it back by itself.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        """All of what is done within, or nothing. Within another one it is a part of that."""
+        with _explained(self._name), nullcontext() if self._connection.in_transaction else self._begun():
+            yield self._connection
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        finally:
+            # Still open only when something failed, and SQLite had not rolled it back by itself.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 def _connect(name: str) -> sqlite3.Connection:

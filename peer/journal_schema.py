@@ -34,6 +34,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX results_in_doubt ON results (job, item) WHERE doubtful",
         "UPDATE results SET doubtful = 1 WHERE checked = 0 AND worker IN (SELECT peer FROM trust WHERE offences > 0)",
     ),
+    (
+        "ALTER TABLE results ADD COLUMN again INTEGER DEFAULT 0",
+        "CREATE INDEX results_again ON results (job, item) WHERE again",
+    ),
 )
 
 

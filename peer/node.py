@@ -12,7 +12,7 @@ from peer.availability import Availability
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
-from peer.core import AvailabilityChanged, NodeEvent, NodeSettings, Part, PeerCore
+from peer.core import AvailabilityChanged, JobsResumed, Joined, NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
 from peer.door import Door
 from peer.journal import Journal
@@ -61,7 +61,7 @@ class Node:
         self.core = PeerCore(
             seam,
             settings,
-            tell=tell,
+            tell=self._on_event,
             on_receipt=self._keep_receipt,
             on_complaint=self.complaints.hear,
             memory=JournalMemory(journal, self.door.leave),
@@ -127,6 +127,12 @@ class Node:
             self.worker.suspend(why_not)
         self.directory.publish_soon()
         self._tell(AvailabilityChanged(why_not))
+
+    def _on_event(self, event: NodeEvent) -> None:
+        """A peer that has joined can find workers: now its unfinished jobs go on."""
+        self._tell(event)
+        if isinstance(event, Joined) and (resumed := self.coordinator.resume_unfinished()):
+            self._tell(JobsResumed(resumed))
 
     def _keep_receipt(self, envelope: Envelope, receipt: Receipt) -> None:
         data = encoding.encode(to_plain(envelope))

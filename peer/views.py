@@ -14,7 +14,7 @@ from protocol.requirements import CORES_MAX
 
 
 class JobState(StrEnum):
-    """Where a job stands. All but the first two are final."""
+    """Where a job stands. All but the first two are final: nothing more happens to the job by itself."""
 
     CALLING = "calling"
     RUNNING = "running"
@@ -24,11 +24,18 @@ class JobState(StrEnum):
     STOPPED = "stopped"
     """At its budget or deadline, with what it had."""
     INTERRUPTED = "interrupted"
+    """This peer was stopped while the job ran, and could not go on with it when it was started again."""
+    PAUSED = "paused"
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to the job by itself."""
         return self not in (JobState.CALLING, JobState.RUNNING)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the job has not come to an end of its own: `peer job resume` does the rest."""
+        return self not in (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.STOPPED)
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +167,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """Items whose results rest on the word alone of a peer that was found lying after the job had ended."""
     retries: int = 0
     """How often a part of the job was run again after its end; the figures are those of all runs together."""
+    resumes: int = 0
+    """How often the job went on after it had been paused or this peer had been stopped."""
     ended_at_unix_s: float = 0.0
     price: float = 0.0
     credits: float = 0.0

@@ -63,7 +63,7 @@ class WorkerPool:
         self._complaints: dict[PeerId, str] = {}
         self._last_leases: dict[PeerId, LeaseId] = {}
         self._owed: dict[PeerId, list[Receipts]] = {}
-        self.manifest = seam.identity.sign(terms.manifest)
+        self.manifest = terms.manifest
         self._calls = 0
         self._receipts = 0
         self.lacking: dict[PeerId, list[str]] = {}
@@ -250,14 +250,15 @@ class WorkerPool:
         if (link := self._links.get(peer)) is not None:
             self._guarded(link, lambda: link.cancel(chunks))
 
-    def pay(self, pay: Pay) -> Receipt | None:
-        """Sign a receipt and send it, or hand it over in `close` where the worker has left; None without a lease.
+    def pay(self, pay: Pay, keep: Callable[[Receipt], None]) -> None:
+        """Sign a receipt and send it, or hand it over in `close` where the worker has left; not without a lease.
 
-        Whoever did accepted work is owed its receipt, whether or not it stayed until the end.
+        Whoever did accepted work is owed its receipt, whether or not it stayed until the end. `keep` writes it down
+        before anybody has it: what it raises ends this.
         """
         lease = self._last_leases.get(pay.peer)
         if lease is None:
-            return None
+            return
         receipt = Receipt(
             job=self._terms.job,
             lease=lease,
@@ -268,12 +269,12 @@ class WorkerPool:
             price=pay.price,
         )
         self._receipts += 1
+        keep(receipt)
         message = Receipts(lease=lease, receipt=self._seam.identity.sign(receipt))
         if pay.peer in self._links:
             self._send(self._links[pay.peer], message)
         else:
             self._owed.setdefault(pay.peer, []).append(message)
-        return receipt
 
     def dismiss(self, peer: PeerId, reason: str, *, for_good: bool = False) -> None:
         """End the worker's lease after what is queued for it has been sent."""

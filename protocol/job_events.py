@@ -120,6 +120,11 @@ class CancelJob:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseJob:
+    """The user wants the rest later: nobody works on it until then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """A deadline has passed."""
 
@@ -135,6 +140,7 @@ Event = (
     | FailureArrived
     | AuditDone
     | CancelJob
+    | PauseJob
     | Tick
 )  # fmt: skip
 
@@ -261,6 +267,7 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
     STOPPED = "stopped"
     """At its budget or deadline."""
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)

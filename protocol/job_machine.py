@@ -29,6 +29,7 @@ from protocol.job_events import (
     ItemsAdded,
     ItemsClosed,
     JobEnded,
+    PauseJob,
     Proof,
     ResultArrived,
     Tick,
@@ -100,6 +101,7 @@ class JobMachine:
             FailureArrived: self._on_failure,
             AuditDone: self._on_audit,
             CancelJob: self._on_cancel,
+            PauseJob: self._on_pause,
             Tick: lambda event, now: None,
         }
 
@@ -282,6 +284,9 @@ class JobMachine:
     def _on_cancel(self, event: CancelJob, now: float) -> None:
         self._end(Ending.CANCELLED, "cancelled by the user")
 
+    def _on_pause(self, event: PauseJob, now: float) -> None:
+        self._end(Ending.PAUSED, "paused by the user")
+
     # What follows from it.
 
     def _advance(self, now: float) -> None:
@@ -292,7 +297,8 @@ class JobMachine:
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
-        if reached := self._limit_reached(now):
+        done = self.items_closed and not (self.book.open or self.book.uncut)
+        if not done and (reached := self.rules.limits.reached(self.workers, now - self._started_at)):
             self._end(Ending.STOPPED, reached)
             return
         self.dispatch.hand_out(now)
@@ -302,11 +308,6 @@ class JobMachine:
         if self.ended is None:
             self.court.audit_in_background(now)
         self._watch_for_standstill(now)
-
-    def _limit_reached(self, now: float) -> str | None:
-        """A job whose last chunk has settled ends as done."""
-        done = self.items_closed and not (self.book.open or self.book.uncut)
-        return None if done else self.rules.limits.reached(self.workers, now - self._started_at)
 
     def _dismiss_overdue(self, now: float) -> None:
         """Let go of workers that are silent, or at one chunk beyond its time limits; see when the next may be.

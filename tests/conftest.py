@@ -4,6 +4,7 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Ctrl-C works as in a terminal, also for the processes that tests start, where a script's `&` has it ignored."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals work as in a terminal, for processes that tests start too, whatever `nohup` or a script's `&` has set."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)

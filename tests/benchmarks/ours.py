@@ -16,7 +16,7 @@ from cli.child import ChildPeer
 from dht.directory import Directory
 from dht.service import DhtService
 from peer.addresses import parse_bootstrap
-from peer.coordinator import Coordinator, NoWitness
+from peer.coordinator import Coordinator
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
 from peer.identity_store import load_or_create_identity
@@ -24,6 +24,7 @@ from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
 from peer.seam import Seam
 from peer.views import JobRequest
+from peer.witness import NoWitness
 from protocol.messages.dht import Contact
 
 DOUBLE = "def run(item):\n    return item * 2\n"

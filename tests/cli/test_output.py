@@ -88,6 +88,7 @@ def test_the_first_failures_name_item_worker_and_error(tmp_path, monkeypatch):
         (job(JobState.FAILED, items_done=1), FAILED),
         (job(JobState.FAILED, funnel={"awarded": 1}), FAILED),
         (job(JobState.INTERRUPTED), FAILED),
+        (job(JobState.PAUSED, items_done=2), FAILED),
     ],
 )
 def test_the_exit_code_says_how_the_job_ended(view, code):

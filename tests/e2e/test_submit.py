@@ -226,7 +226,7 @@ def test_a_peer_started_for_a_job_is_told_where_to_join(start_peer, job, tmp_pat
     assert {line["worker"] for line in job.results()} == {worker.id}
 
 
-def test_a_killed_peer_shows_its_job_as_interrupted_and_keeps_the_results(start_peer, job):
+def test_a_killed_peer_keeps_the_results_of_its_job_and_goes_on_with_it(start_peer, job):
     first = start_peer("a")
     first.wait_for("joined")
     process, identity = start_submit(job.write(SLOW_SQUARES, list(range(200))), first.folder)
@@ -237,9 +237,9 @@ def test_a_killed_peer_shows_its_job_as_interrupted_and_keeps_the_results(start_
     assert process.returncode == 1
     assert "Traceback" not in complaints
     again = start_peer("a")
-    again.wait_for("ready")
+    again.wait_for("resumed")
     view = json.loads(run_command("job", "show", identity, "--json", "--data", str(again.folder)).stdout)
-    assert view["state"] == "interrupted"
+    assert view["state"] in ("calling", "running")
     printed = run_command("job", "results", identity, "--data", str(again.folder)).stdout
     assert len(printed.splitlines()) >= done
 

@@ -88,6 +88,15 @@ class FakePeer:
     def cancel(self, job: JobId) -> None:
         self.journal.save_job(msgspec.structs.replace(self.view(job), state=JobState.CANCELLED))
 
+    def pause(self, job: JobId) -> None:
+        self.journal.save_job(msgspec.structs.replace(self.view(job), state=JobState.PAUSED))
+
+    def resume(self, job: JobId) -> None:
+        view = self.view(job)
+        if not view.state.can_go_on:
+            raise LocalError(f"job {job} is {view.state}")
+        self.journal.save_job(msgspec.structs.replace(view, state=JobState.CALLING))
+
     def retry(self, job: JobId) -> int:
         view = self.view(job)
         if not view.state.is_final:
@@ -155,8 +164,17 @@ async def test_a_past_job_is_retried_and_a_running_one_is_not(ask, peer):
     assert (begun.items, begun.job.id, begun.job.state) == (2, job, JobState.CALLING)
 
 
+async def test_a_job_is_paused_and_resumed_and_one_that_has_ended_is_not(ask):
+    job = await ask("submit", REQUEST)
+    assert (await ask("pause", "last")).state is JobState.PAUSED
+    assert (await ask("resume", "last")).state is JobState.CALLING
+    await ask("cancel", job)
+    with pytest.raises(LocalError, match=f"job {job} is cancelled"):
+        await ask("resume", job)
+
+
 async def test_what_is_not_there_is_said(ask):
-    for call in ("job", "cancel", "logs", "retry"):
+    for call in ("job", "cancel", "logs", "pause", "resume", "retry"):
         with pytest.raises(LocalError, match="no job 'none' here"):
             await ask(call, "none")
 

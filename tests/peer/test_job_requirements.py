@@ -5,7 +5,8 @@ import pytest
 import trio
 from village import FunctionExecutor, Village, request, village
 
-from peer.views import JobState
+from peer.job_setup import LEFT_MIN, what_is_left
+from peer.views import JobState, JobView
 from protocol.capability import Capability
 from protocol.errors import LocalError
 from protocol.limits import MIB
@@ -105,3 +106,12 @@ async def test_a_budget_and_a_deadline_end_a_job_with_what_it_has(autojump_clock
 def test_records_that_say_no_memory_are_asked():
     record = Capability(peer="p", sequence=1, expires_at_unix_s=1.0, slots=1)  # type: ignore[arg-type]
     assert record.machine().memory_bytes > 2**60
+
+
+def test_a_job_that_goes_on_has_what_is_left_of_its_limits():
+    before = JobView(id="j", name="n", state=JobState.INTERRUPTED, price=3.0, submitted_at_unix_s=1000.0)
+    left = what_is_left(request([1], budget=5.0, deadline_s=60.0), before, 1020.0)
+    assert (left.budget, left.deadline_s) == (2.0, 40.0)
+    late = what_is_left(request([1], budget=1.0, deadline_s=10.0), before, 1020.0)
+    assert (late.budget, late.deadline_s) == (LEFT_MIN, LEFT_MIN)
+    assert what_is_left(request([1]), before, 1020.0) == request([1])

@@ -8,10 +8,11 @@ from random import Random
 
 import trio
 
-from peer.coordinator import Coordinator, NoWitness
+from peer.coordinator import Coordinator
 from peer.journal import Journal
 from peer.seam import Execution, ExecutionFailure, Seam
 from peer.views import JobRequest, JobView, ResultLine
+from peer.witness import NoWitness
 from peer.worker import OnComplaint, Worker
 from protocol import encoding
 from protocol.bodies import Manifest

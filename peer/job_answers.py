@@ -1,0 +1,105 @@
+"""What the executions of one job gave, on the way to its rules: kept, compared, checked, then told.
+
+From workers (it is what the pool tells), from the submitter's own slots, and from audits.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from peer.candidates import Candidates
+from peer.evidence import Evidence
+from peer.job_items import JobItems
+from peer.job_setup import JobBooks
+from peer.result_checks import ResultChecks, Said
+from peer.seam import Execution, ExecutionFailure
+from peer.worker_link import CheckedResult
+from protocol.chunk import Failure
+from protocol.errors import LocalError
+from protocol.ids import ChunkId, JobId, PeerId, short
+from protocol.job_events import AuditDone, Event, FailureArrived, Piece, Proof, ResultArrived
+
+
+class JobAnswers:
+    """One per job. `tell` takes events; `note` lines of the story; `fail` ends the job for an error of ours."""
+
+    def __init__(
+        self,
+        job: JobId,
+        me: PeerId,
+        items: JobItems,
+        candidates: Candidates,
+        evidence: Evidence,
+        checks: ResultChecks | None,
+        books: JobBooks,
+        *,
+        tell: Callable[[Event], None],
+        note: Callable[[str], None],
+        fail: Callable[[LocalError], None],
+    ) -> None:
+        self._job = job
+        self._me = me
+        self._items = items
+        self._candidates = candidates
+        self._evidence = evidence
+        self._checks = checks
+        self._books = books
+        self.tell = tell
+        self.note = note
+        self._fail = fail
+
+    def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
+        """From a worker."""
+        self._evidence.keep(peer, result.piece.chunk, result.batch)
+
+        def judged(proof: Proof | None, why: str) -> None:
+            refused = proof is Proof.WRONG
+            if refused:
+                self.note(f"verify refuses the result of {short(peer)}: {why}")
+            key = self._candidates.add(result.piece.chunk, peer, result.data, result.compute_s, refused=refused)
+            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s, proof=proof))
+
+        self._check(result.piece, result.data, judged)
+
+    def on_local(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
+        """From a slot of this machine."""
+        if isinstance(answer, ExecutionFailure):
+            self.tell(FailureArrived(self._me, piece.chunk, Failure(answer.kind, answer.item, answer.detail)))
+        else:
+            self._check_own(piece, answer, partial(ResultArrived, self._me))
+
+    def on_audited(self, piece: Piece, answer: Execution | ExecutionFailure) -> None:
+        """From an audit here."""
+        if isinstance(answer, ExecutionFailure):
+            self.tell(AuditDone(piece.chunk, None, detail=answer.detail))
+        else:
+            self._check_own(piece, answer, AuditDone)
+
+    def on_log(self, peer: PeerId, chunk: ChunkId, text: bytes) -> None:
+        """Output of a chunk, wherever it ran."""
+        self._books.add_log(self._job, chunk, peer, text.decode(errors="replace"))
+
+    def _check_own(self, piece: Piece, answer: Execution, make: Callable[..., Event]) -> None:
+        if answer.log:
+            self.on_log(self._me, piece.chunk, answer.log)
+
+        def judged(proof: Proof | None, why: str) -> None:
+            if proof is Proof.WRONG:
+                self.note(f"verify refuses a result of this machine: {why}")
+            key, agreement = self._candidates.add_own(piece.chunk, answer.data, answer.compute_s)
+            self.tell(make(piece.chunk, key, answer.compute_s, agreement=agreement, proof=proof))
+
+        self._check(piece, answer.data, judged)
+
+    def _check(self, piece: Piece, data: bytes, judged: Said) -> None:
+        """At once where the job has no check of its own. A local error ends the job."""
+
+        def guarded(proof: Proof | None, why: str) -> None:
+            try:
+                judged(proof, why)
+            except LocalError as error:
+                self._fail(error)
+
+        if self._checks is None:
+            guarded(None, "")
+        else:
+            self._checks.add(piece, data, guarded)

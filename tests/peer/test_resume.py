@@ -1,0 +1,334 @@
+"""Jobs that go on: after a pause, after this peer was stopped, and after it was killed at any of its writes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from dying_journal import DyingJournal, Killed
+from village import FunctionExecutor, Village, request, village
+
+from peer import coordinator as coordinator_module
+from peer.coordinator import Coordinator
+from peer.journal import Journal
+from peer.seam import ExecutionFailure
+from peer.views import JobRequest, JobState, JobView, ResultLine
+from protocol.errors import LocalError
+from protocol.ids import JobId
+from protocol.messages.job import FailureKind
+
+ITEMS = range(24)
+SQUARES = [n * n for n in ITEMS]
+
+
+def square(item: object) -> object:
+    assert isinstance(item, int)
+    return item * item
+
+
+def lie(item: object) -> object:
+    assert isinstance(item, int)
+    return item * item + 1
+
+
+async def pass_time(virtual_s: float) -> None:
+    with trio.move_on_after(virtual_s):
+        await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def life(journal: Journal, *workers: Callable[[object], object]) -> AsyncIterator[tuple[Village, Coordinator]]:
+    """One life of the peer on this journal, with these workers; the same peers in each life."""
+    try:
+        async with village() as v:
+            v.journal = journal
+            for name, function in zip("abcdef", workers or (square, square), strict=False):
+                await v.worker(name, FunctionExecutor(function, item_s=1.0))
+            yield v, await v.coordinator(FunctionExecutor(square, item_s=1.0))
+    finally:
+        journal.close()
+
+
+def wanted(**changes: object) -> JobRequest:
+    return request(ITEMS, **{"verify": "none", "local": 0, **changes})
+
+
+def ran(v: Village) -> set[object]:
+    """The items that any worker has executed."""
+    return {item for name in v.workers for item in v.executors[name].runs}
+
+
+async def finish(v: Village, coordinator: Coordinator, job: JobId) -> tuple[JobView, list[ResultLine]]:
+    with trio.fail_after(1000.0):
+        return await v.finish(coordinator, job)
+
+
+async def start_and_stop(path: Path, after_s: float = 6.5, **changes: object) -> tuple[JobId, set[int]]:
+    """A job that is cut off as the peer is stopped; the items that had a result by then."""
+    async with life(Journal.open(path)) as (_, coordinator):
+        job = coordinator.submit(wanted(**changes))
+        await pass_time(after_s)
+    journal = Journal.open(path)
+    accepted = set(journal.outcomes(job))
+    journal.close()
+    assert 0 < len(accepted) < len(ITEMS)
+    return job, accepted
+
+
+async def test_a_job_goes_on_by_itself_and_runs_nothing_twice(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    job, accepted = await start_and_stop(tmp_path / "journal.sqlite")
+    async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
+        assert coordinator.resume_unfinished() == 1
+        assert coordinator.resume_unfinished() == 0, "it runs already"
+        view, lines = await finish(v, coordinator, job)
+        assert (view.id, view.state, view.items, view.items_done) == (job, JobState.DONE, 24, 24)
+        assert [line.result for line in lines] == SQUARES
+        assert ran(v) == set(ITEMS) - accepted, "what stood was run again, or the rest was not"
+        assert (view.resumes, view.retries) == (1, 0)
+        assert view.elapsed_s > 6.5 and view.executions >= 24
+        assert any(f"goes on: {len(accepted)} of 24 items stand" in line for line in view.events)
+        assert coordinator.resume_unfinished() == 0
+
+
+async def test_a_job_goes_on_again_and_again(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    job, _ = await start_and_stop(tmp_path / "journal.sqlite", after_s=3.5)
+    for _ in range(2):
+        async with life(Journal.open(tmp_path / "journal.sqlite")) as (_, coordinator):
+            coordinator.resume_unfinished()
+            await pass_time(3.5)
+    async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
+        coordinator.resume_unfinished()
+        view, lines = await finish(v, coordinator, job)
+        assert (view.resumes, view.items_done, [line.result for line in lines]) == (3, 24, SQUARES)
+        assert 0 < len(ran(v)) < 18
+
+
+async def test_a_job_of_which_all_is_done_ends_without_a_worker(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """The peer died between the last result and the job's end."""
+    path = tmp_path / "journal.sqlite"
+    async with life(Journal.open(path)) as (v, coordinator):
+        job = coordinator.submit(wanted())
+        await finish(v, coordinator, job)
+        view = coordinator.view(job)
+    journal = Journal.open(path)
+    journal.save_job(JobView(id=job, name=view.name, state=JobState.RUNNING, items=24))
+    async with life(journal) as (v, coordinator):
+        coordinator.resume_unfinished()
+        view, _ = await finish(v, coordinator, job)
+        assert (view.state, view.items_done, ran(v)) == (JobState.DONE, 24, set())
+
+
+async def test_figures_are_saved_while_a_job_runs(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    """So that a kill loses the figures of a few seconds, and no more."""
+    async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
+        job = coordinator.submit(wanted())
+        await pass_time(coordinator_module.SAVE_INTERVAL_S + 2.0)
+        saved = v.journal.job(job)
+        assert saved is not None and saved.state is JobState.RUNNING
+        assert 0 < saved.items_done <= len(v.journal.outcomes(job)) and saved.executions > 0
+
+
+async def test_a_liar_caught_after_the_restart_takes_back_what_was_believed_before(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    async with life(Journal.open(path), square, lie) as (v, coordinator):
+        job = coordinator.submit(wanted())
+        await pass_time(6.5)
+        liar = v.peer("b")
+    believed = Journal.open(path)
+    lies = {line.item for line in believed.results(job) if line.worker == liar}
+    assert lies
+    async with life(believed, square, lie) as (v, coordinator):
+        await v.nursery.start(coordinator.redo_doubtful)
+        coordinator.resume_unfinished()
+        await pass_time(2.0)
+        coordinator.condemn(liar, "caught lying elsewhere")
+        assert coordinator.view(job).doubtful == len(lies)
+        coordinator.trust.caught(liar, "j", "a lie")
+        with trio.fail_after(1000.0):
+            while not coordinator.view(job).state.is_final or coordinator.view(job).doubtful:
+                await pass_time(1.0)
+        assert [line.result for line in v.journal.results(job)] == SQUARES
+
+
+async def test_results_in_doubt_when_the_peer_died_are_run_again(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    job, accepted = await start_and_stop(tmp_path / "journal.sqlite")
+    journal = Journal.open(tmp_path / "journal.sqlite")
+    worker = next(line.worker for line in journal.results(job))
+    assert worker is not None and (given := journal.doubt(worker)[job])
+    in_doubt = set(journal.doubtful(job))
+    async with life(journal) as (v, coordinator):
+        coordinator.resume_unfinished()
+        view, _ = await finish(v, coordinator, job)
+        assert ran(v) == (set(ITEMS) - accepted) | in_doubt and len(in_doubt) == given
+        assert view.doubtful == 0
+
+
+async def test_what_failed_stands_but_not_where_a_retry_of_it_was_cut_off(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    stuck = ExecutionFailure(FailureKind.TIMEOUT, 0, "over 5 s")
+    async with life(Journal.open(path), square, square, square) as (v, coordinator):
+        for name in "abc":
+            v.executors[name].failing = {3: stuck, 4: stuck}
+        job = coordinator.submit(wanted())
+        past, _ = await finish(v, coordinator, job)
+        assert past.items_failed == 2
+        for name in "abc":
+            v.executors[name].hang = True
+        assert coordinator.retry(job) == 2
+        await pass_time(2.0)
+    async with life(Journal.open(path)) as (v, coordinator):
+        assert coordinator.resume_unfinished() == 1
+        view, _ = await finish(v, coordinator, job)
+        assert (ran(v), view.items_done, view.items_failed) == ({3, 4}, 24, 0)
+        assert v.journal.to_run_again(job) == set()
+
+
+async def test_a_job_that_cannot_go_on_says_why(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, accepted = await start_and_stop(tmp_path / "journal.sqlite")
+    async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
+        with monkeypatch.context() as patch:
+            patch.setattr(coordinator_module, "JOBS_RUNNING_MAX", 0)
+            assert coordinator.resume_unfinished() == 0
+        view = coordinator.view(job)
+        assert (view.state, view.items_done) == (JobState.INTERRUPTED, len(accepted))
+        assert "the job cannot go on: 0 jobs run already" in view.message
+        coordinator.resume(job)
+        view, lines = await finish(v, coordinator, job)
+        assert (view.state, [line.result for line in lines]) == (JobState.DONE, SQUARES)
+
+
+# Pausing.
+
+
+async def test_a_paused_job_is_left_alone_over_restarts_until_it_is_resumed(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    async with life(Journal.open(path)) as (v, coordinator):
+        job = coordinator.submit(wanted())
+        await pass_time(6.5)
+        coordinator.pause(job)
+        coordinator.pause(job)
+        view = coordinator.view(job)
+        assert (view.state, view.message) == (JobState.PAUSED, "paused by the user")
+        assert view.credits > 0, "what was accepted is paid"
+        await pass_time(5.0)
+        before = len(ran(v))
+        await pass_time(20.0)
+        assert len(ran(v)) == before and not any(worker.view().leases for worker in v.workers.values())
+        accepted = set(v.journal.outcomes(job))
+    async with life(Journal.open(path)) as (v, coordinator):
+        assert coordinator.resume_unfinished() == 0
+        await pass_time(20.0)
+        assert (coordinator.view(job).state, ran(v)) == (JobState.PAUSED, set())
+        coordinator.resume(job)
+        coordinator.resume(job)
+        view, lines = await finish(v, coordinator, job)
+        assert (view.state, [line.result for line in lines]) == (JobState.DONE, SQUARES)
+        assert ran(v) == set(ITEMS) - accepted
+
+
+async def test_a_job_is_resumed_while_its_workers_still_take_their_leave(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
+        job = coordinator.submit(wanted())
+        await pass_time(6.5)
+        coordinator.pause(job)
+        coordinator.resume(job)
+        view, lines = await finish(v, coordinator, job)
+        assert (view.state, view.resumes, [line.result for line in lines]) == (JobState.DONE, 1, SQUARES)
+
+
+async def test_what_can_be_paused_resumed_and_cancelled(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
+        done = coordinator.submit(wanted())
+        await finish(v, coordinator, done)
+        with pytest.raises(LocalError, match=f"job {done} is done: only one that runs"):
+            coordinator.pause(done)
+        with pytest.raises(LocalError, match=f"job {done} is done: `peer job retry {done}`"):
+            coordinator.resume(done)
+        for ask in (coordinator.pause, coordinator.resume):
+            with pytest.raises(LocalError, match="not known"):
+                ask(JobId("nobody"))
+        paused, other = coordinator.submit(wanted()), coordinator.submit(wanted())
+        coordinator.pause(paused)
+        monkeypatch.setattr(coordinator_module, "JOBS_PAUSED_MAX", 1)
+        with pytest.raises(LocalError, match="1 jobs are paused already"):
+            coordinator.pause(other)
+        coordinator.cancel(paused)
+        assert coordinator.view(paused).state is JobState.CANCELLED
+        coordinator.pause(other)
+
+
+async def test_a_job_waits_for_the_network_after_a_start_and_can_be_ended_meanwhile(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    job, accepted = await start_and_stop(path)
+    async with life(Journal.open(path)) as (_, coordinator):
+        with trio.move_on_after(5.0) as waiting:
+            await coordinator.wait_change(job, await coordinator.wait_change(job, 0))
+        assert waiting.cancelled_caught, "whoever follows it would ask again and again"
+        coordinator.pause(job)
+        assert (coordinator.view(job).state, coordinator.view(job).items_done) == (JobState.PAUSED, len(accepted))
+        coordinator.cancel(job)
+        assert coordinator.view(job).state is JobState.CANCELLED
+
+
+# Killed.
+
+
+async def live_and_die(journal: DyingJournal, policy: str, *workers: Callable[[object], object]) -> None:
+    """One life, until the job ends or the journal dies."""
+    try:
+        async with life(journal, *workers) as (v, coordinator):
+            job = coordinator.submit(wanted(verify=policy))
+            await finish(v, coordinator, job)
+    except* Killed:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("policy", "workers"), [("none", (square, square)), ("quorum:2", (square, square, lie)), ("audit:1", (square, lie))]
+)
+async def test_a_coordinator_killed_at_any_write_loses_and_repeats_nothing(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, policy: str, workers: tuple, *, after: bool
+) -> None:
+    whole = DyingJournal.open_dying(tmp_path / "whole.sqlite")
+    await live_and_die(whole, policy, *workers)
+    assert whole.writes > 12
+    for write in range(1, whole.writes):
+        path = tmp_path / f"{write}.sqlite"
+        await live_and_die(DyingJournal.open_dying(path, write, after=after), policy, *workers)
+        journal = Journal.open(path)
+        jobs = journal.jobs()
+        accepted = {item for job in jobs for item in journal.outcomes(JobId(job.id))}
+        accepted -= {item for job in jobs for item in journal.doubtful(JobId(job.id))}
+        async with life(journal, *workers) as (v, coordinator):
+            await v.nursery.start(coordinator.redo_doubtful)
+            coordinator.resume_unfinished()
+            for job in jobs:
+                view, lines = await finish(v, coordinator, JobId(job.id))
+                assert (view.state, view.doubtful) == (JobState.DONE, 0), write
+                assert [line.result for line in lines] == SQUARES, write
+            assert not ran(v) & accepted, write
+            assert jobs or (write == 1 and not after), "a job that was taken is not known any more"
