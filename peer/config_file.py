@@ -63,7 +63,8 @@ class ConfigFile:
         try:
             with self.path.open(encoding="utf-8") as file:
                 text = file.read(CONFIG_BYTES_MAX + 1)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # Whoever uses the folder for more than this file says what is wrong with it.
             return ""
         except (OSError, UnicodeDecodeError) as error:
             raise LocalError(f"cannot read {self.path}: {error}") from error
