@@ -44,7 +44,7 @@ for command in (owner.pause, owner.resume, owner.requests, owner.accept):
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--data", metavar="DIR", help="Data folder of the peer. [default: PEER_DATA, or your own]"),
+    typer.Option("--data", metavar="DIR", help="Data folder of the peer. (default: PEER_DATA, or your own)"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Job = Annotated[str, typer.Argument(help="The job's id, the beginning of it, or `last`.", metavar="JOB")]
@@ -132,7 +132,7 @@ def submit(
     item_timeout: submit_options.ItemTimeout = 600.0,
     workers_max: submit_options.WorkersMax = 64,
     worker_wait: submit_options.WorkerWait = 20.0,
-    name: Annotated[str | None, typer.Option(help="What to call the job. [default: the file's name]")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the job. (default: the file's name)")] = None,
     force: Force = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
     bootstrap: Bootstrap = [],  # noqa: B006
@@ -280,7 +280,7 @@ def job_results(
     job: Job,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", metavar="DIR", help="Folder for the results. [default: print them]"),
+        typer.Option("--out", metavar="DIR", help="Folder for the results. (default: print them)"),
     ] = None,
     force: Force = False,
     data: Data = None,

@@ -24,7 +24,7 @@ config = typer.Typer(
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--data", metavar="DIR", help="Data folder of the peer. [default: PEER_DATA, or your own]"),
+    typer.Option("--data", metavar="DIR", help="Data folder of the peer. (default: PEER_DATA, or your own)"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Key = Annotated[str, typer.Argument(help="An option of `peer start`, without its dashes, as in max-cpu.")]
@@ -33,7 +33,7 @@ Key = Annotated[str, typer.Argument(help="An option of `peer start`, without its
 def pause(
     period: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--for", metavar="TIME", help="How long, as in 30m or 2h. [default: until `peer resume`]"),
+        typer.Option("--for", metavar="TIME", help="How long, as in 30m or 2h. (default: until `peer resume`)"),
     ] = None,
     data: Data = None,
     as_json: Json = False,

@@ -77,10 +77,10 @@ def peers_table(peers: Sequence[PeerView]) -> RenderableType:
             _reachability(one),
             clean(", ".join(one.runtimes)) or "-",
             clean(one.sandbox) or "-",
-            str(one.slots),
+            str(one.slots or "resting"),
             f"{one.price:g}",
             f"{one.speed:.2f}",
-            size(one.memory_bytes),
+            clean(", ".join([size(one.memory_bytes), *one.gpus])),
             clean(one.addresses[0]) if one.addresses else "-",
         )
         for note in filter(None, (fault_mark(one.fault), f"banned here: {one.banned}" if one.banned else "")):

@@ -62,6 +62,7 @@ def peer_views(node: "Node", records: Sequence[Capability], answered: Mapping[Pe
             price=one.price,
             speed=one.speed,
             memory_bytes=one.memory_bytes,
+            gpus=[gpu.model or gpu.vendor for gpu in one.gpus],
             addresses=list(one.addresses),
             reachable=answered.get(one.peer),
             connected=one.peer in connected,

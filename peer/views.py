@@ -253,6 +253,7 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     price: float = 0.0
     speed: float = 1.0
     memory_bytes: int = 0
+    gpus: list[str] = []
     addresses: list[str] = []
     reachable: bool | None = None
     """None when it was not tried."""

@@ -77,6 +77,7 @@ def start_one(folder: Path, *options: str) -> Peer:
                 "1",
                 "--nice",
                 "0",
+                "--on-battery",
                 *options,
             ],
             stdout=subprocess.PIPE,
