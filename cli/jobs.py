@@ -1,11 +1,10 @@
-"""`peer job list | show | logs | pause | cancel | results`: ask the running peer about its jobs."""
+"""`peer job list | pause | cancel | results`: ask the running peer about its jobs."""
 
 from pathlib import Path
 
-from cli.console import clean, print_json, say, show, write_lines
+from cli.console import print_json, say, show, write_lines
 from cli.inputs import prepare_out
 from cli.results import first_failures, write_results
-from cli.text import short_peer
 from peer.control_client import ControlClient
 
 
@@ -18,32 +17,6 @@ def list_jobs(client: ControlClient, *, as_json: bool) -> None:
     from cli.show import jobs_table
 
     show(jobs_table(jobs))
-
-
-def show_job(client: ControlClient, job: str, *, as_json: bool) -> None:
-    """One job with its workers and the last lines of its story."""
-    view = client.job(job)
-    if as_json:
-        print_json(view)
-        return
-    from cli.show import job_report, story
-
-    show(job_report(view))
-    if view.events:
-        show(story(view))
-
-
-def show_logs(client: ControlClient, job: str, chunk: int | None, *, as_json: bool) -> None:
-    """What the job's code printed on the workers."""
-    rows = client.logs(job, chunk)
-    if as_json:
-        print_json(rows)
-        return
-    if not rows:
-        say("nothing was printed" + (f" by chunk {chunk}" if chunk is not None else ""))
-    for row in rows:
-        head = f"chunk {row.chunk} on {short_peer(row.peer)} | "
-        write_lines([(head + clean(line)).encode(errors="replace") for line in row.text.splitlines()])
 
 
 def cancel_job(client: ControlClient, job: str, *, as_json: bool) -> None:

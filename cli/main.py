@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import owner, proof, simulate, start_options, submit_options, trust
+from cli import blobs, owner, proof, simulate, start_options, submit_options, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -36,7 +36,10 @@ app.add_typer(job_app, name="job")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(trust.app, name="trust")
 app.add_typer(proof.app, name="proof")
+app.add_typer(blobs.app, name="cache")
 app.command("ledger")(trust.ledger)
+app.command("put")(blobs.put)
+app.command("get")(blobs.get)
 app.add_typer(owner.config, name="config")
 for command in (owner.pause, owner.resume, owner.requests, owner.accept):
     app.command()(command)
@@ -51,6 +54,7 @@ Job = Annotated[str, typer.Argument(help="The job's id, the beginning of it, or 
 Bootstrap = Annotated[
     list[str], typer.Option("--bootstrap", metavar="MULTIADDR", help="A peer to join by; may be repeated.")
 ]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it live until the job has ended.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over results that are already there.")]
 
 
@@ -132,6 +136,7 @@ def submit(
     item_timeout: submit_options.ItemTimeout = 600.0,
     workers_max: submit_options.WorkersMax = 64,
     worker_wait: submit_options.WorkerWait = 20.0,
+    blob: submit_options.Blob = [],  # noqa: B006
     name: Annotated[str | None, typer.Option(help="What to call the job. (default: the file's name)")] = None,
     force: Force = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
@@ -153,6 +158,7 @@ def submit(
         as_json=as_json,
         folder=_folder(data),
         bootstrap=bootstrap,
+        blobs=blob,
     )
     request = make_request(
         runtime=runtime,
@@ -218,24 +224,35 @@ def job_list(data: Data = None, as_json: Json = False) -> None:
 
 
 @job_app.command("show")
-def job_show(job: Job, data: Data = None, as_json: Json = False) -> None:
-    """Show one job: its funnel, workers, checks and story."""
-    from cli import jobs
+def job_show(job: Job, watch: Watch = False, data: Data = None, as_json: Json = False) -> None:
+    """Show one job: what it does and waits for, its workers, checks and story."""
+    from cli import job_live
 
-    jobs.show_job(_client(data), job, as_json=as_json)
+    job_live.show_job(_client(data), job, watch=watch, as_json=as_json)
+
+
+@job_app.command("auction")
+def job_auction(job: Job, watch: Watch = False, data: Data = None, as_json: Json = False) -> None:
+    """Show the auction of one job: who was found, who refused and why, who won at what price."""
+    from cli import job_live
+
+    job_live.show_auction(_client(data), job, watch=watch, as_json=as_json)
 
 
 @job_app.command("logs")
 def job_logs(
     job: Job,
     chunk: Annotated[int | None, typer.Option(min=0, help="Only what this chunk printed.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job has ended; Ctrl-C ends this, not the job.")
+    ] = False,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Show what the job's code printed on the workers."""
-    from cli import jobs
+    """Show what the job's code printed on the workers; the output of a chunk comes with its result."""
+    from cli import job_logs as logs
 
-    jobs.show_logs(_client(data), job, chunk, as_json=as_json)
+    logs.show_logs(_client(data), job, chunk, follow=follow, as_json=as_json)
 
 
 @job_app.command("cancel")
@@ -306,6 +323,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(WRONG_USE)
     except ParallelPeerError as error:
         _complain(error)
+        sys.exit(FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`); what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except Exception as error:  # noqa: BLE001 - the outermost boundary: no user sees a traceback
         _complain(error, f"internal error: {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from cli.console import clean, err, say
-from cli.text import count, with_names
+from cli.text import count, seconds, with_names
 from peer.control_client import ControlClient
 from peer.views import JobState, JobView
 
@@ -70,7 +70,7 @@ class JobProgress:
             self._plain.show(job)
             return
         self._bar.update(self._task, completed=ended(job), total=job.items, detail=detail(job))
-        self._live.update(Group(self._bar, Text(f"  {clean(with_names(job.message, job))}", "dim")))
+        self._live.update(Group(self._bar, Text(f"  {clean(with_names(waiting_for(job), job))}", "dim")))
 
     def note(self, text: str) -> None:
         """One more line above the bar."""
@@ -121,6 +121,12 @@ class PlainLines:
         elif job.message and job.message != self._message and not ended(job):
             say(f"{job.name}: {with_names(job.message, job)}")
         self._message = job.message
+
+
+def waiting_for(job: JobView) -> str:
+    """One line on what the job waits for most, and how long the rest will take; `peer job show` says more."""
+    left = f"about {seconds(job.left_s)} left" if job.left_s is not None else ""
+    return "; ".join(filter(None, [left, job.message or next(iter(job.waits), "")]))
 
 
 def ended(job: JobView) -> int:

@@ -24,6 +24,7 @@ from cli.text import (
 from peer.views import AskedView, ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
+STORY_LINES_MAX = 200
 _STATE_STYLE = {
     JobState.DONE: "green",
     JobState.FAILED: "red",
@@ -133,21 +134,22 @@ def job_report(job: JobView) -> RenderableType:
     return Group(*parts)
 
 
-def story(job: JobView) -> RenderableType:
+def story(job: JobView, lines_max: int = STORY_LINES_MAX) -> RenderableType:
     """The last lines of a job's story."""
-    return Text("\n".join(f"  {clean(with_names(line, job))}" for line in job.events), "dim")
+    return Text("\n".join(clean(with_names(line, job)) for line in job.events[-lines_max:]), "dim")
 
 
 def workers_table(workers: Sequence[WorkerView]) -> RenderableType:
-    """Who worked on a job."""
-    table = Table("worker", box=None)
+    """Who worked on a job; what is to be said of one of them is below, so that the table fits 80 columns."""
+    table = Table("worker", box=None, pad_edge=False)
     table.add_column("state", no_wrap=True)
-    for name in ("slots", "chunks", "items", "computing", "paid", "credits", "audits", "failures", "revoked"):
-        table.add_column(name, justify="right")
+    for name in ("slots", "chunks", "items", "computing", "paid", "credits", "audits"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in workers:
+        state = one.state.partition(":")[0]
         table.add_row(
             worker_name(one),
-            Text(clean(one.state), "red" if one.state.startswith("banned") else ""),
+            Text(clean(state), "red" if state == "banned" else ""),
             str(one.slots),
             str(one.chunks_done),
             str(one.items_done),
@@ -155,12 +157,18 @@ def workers_table(workers: Sequence[WorkerView]) -> RenderableType:
             "-" if one.local else f"{one.price:.2f}",
             "-" if one.local else f"{one.credits:.2f}",
             str(one.audits),
-            str(one.failures),
-            str(one.revoked),
         )
-        if one.fault:
-            table.add_row("", Text(clean(fault_mark(one.fault)), "yellow"))
-    return table
+    return Group(table, *(Text(f"{worker_name(one)}: {note}", "yellow") for one in workers if (note := _note(one))))
+
+
+def _note(one: WorkerView) -> str:
+    notes = [
+        fault_mark(one.fault),
+        one.state if ":" in one.state else "",
+        count(one.failures, "failure") if one.failures else "",
+        f"{count(one.revoked, 'chunk')} revoked" if one.revoked else "",
+    ]
+    return clean("; ".join(filter(None, notes)))
 
 
 def _job_table(job: JobView) -> Table:

@@ -28,6 +28,7 @@ from peer.execution.reference import measure_speed
 from peer.faults import Fault, FaultyExecutor, parse_fault
 from peer.gpus import find_gpus
 from peer.identity_store import load_or_create_identity
+from peer.job_blobs import JobBlobs
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
 from peer.node import Node
@@ -147,6 +148,7 @@ async def _run(options: StartOptions, wanted: Wanted, ending: Ending) -> None:
             settings = _settings(options, wanted, await _speed(polite))
             owner = _owner(wanted.settings, _with_fault(polite, wanted.fault, entropy), polite)
             node = Node(seam, settings, options.folder, journal, voice.tell, owner)
+            executor.blobs = JobBlobs(node.blobs)
             async with trio.open_nursery() as nursery:
                 await nursery.start(node.run)
                 ending.end = node.stop

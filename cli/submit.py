@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from cli.blob_options import into_cache, parse_blob_options
 from cli.child import ChildPeer, peer_options
 from cli.console import print_json, say, show
 from cli.exits import DONE, INTERRUPTED, WrongUse
@@ -36,6 +37,7 @@ class SubmitOptions:
     as_json: bool
     folder: DataFolder
     bootstrap: Sequence[str]
+    blobs: Sequence[str] = ()
 
 
 RequestMaker = Callable[[str, list[object]], JobRequest]
@@ -64,6 +66,7 @@ def submit(options: SubmitOptions, make: RequestMaker) -> int:
     """The whole command; returns its exit code."""
     for address in options.bootstrap:
         _check_bootstrap(address)
+    wanted = parse_blob_options(options.blobs)
     request = make(read_job_file(options.job_file), read_items(options.inputs))
     if request.compare.strip() == "verify":
         check_has_verify(options.job_file, request.code)
@@ -72,7 +75,8 @@ def submit(options: SubmitOptions, make: RequestMaker) -> int:
     with terminated_like_interrupted():
         try:
             with peer_for_the_job(options) as client:
-                return _run(client, request, options)
+                blobs = [into_cache(client, one) for one in wanted]
+                return _run(client, msgspec.structs.replace(request, blobs=blobs), options)
         except KeyboardInterrupt:
             say("interrupted")
             return INTERRUPTED

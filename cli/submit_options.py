@@ -52,3 +52,11 @@ PairedOnly = Annotated[
 ItemTimeout = Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")]
 WorkersMax = Annotated[int, typer.Option(min=1, max=256, help="Most workers at once.")]
 WorkerWait = Annotated[float, typer.Option(metavar="S", min=0, help="How long to look for a first worker.")]
+Blob = Annotated[
+    list[str],
+    typer.Option(
+        "--blob",
+        metavar="NAME=FILE|ID",
+        help="A file, or a blob by its id, that run(item) reads at /blobs/NAME (PEER_BLOB_NAME); may be repeated.",
+    ),
+]

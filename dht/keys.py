@@ -9,11 +9,16 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from protocol.accusation import Accusation
+from protocol.blob_record import BlobProvider
 from protocol.capability import Capability
 from protocol.ids import NODE_ID_BYTES, PeerId, digest, node_id_of, public_key_of
 
+Record = Capability | Accusation | BlobProvider
+"""Of every kind that a holder keeps."""
+
 KEY_DOMAIN = b"parallel-peer/key/1\0"
 ACCUSATION_DOMAIN = b"parallel-peer/accused/1\0"
+BLOB_DOMAIN = b"parallel-peer/blob-key/1\0"
 KNOWN_RUNTIMES = ("python",)
 """Whoever lists peers asks for these by name."""
 OTHER_PEERS = "peer"
@@ -60,10 +65,19 @@ def accusation_key(accused: PeerId) -> bytes:
     return digest(ACCUSATION_DOMAIN + accused.encode())[:NODE_ID_BYTES]
 
 
-def belongs(key: bytes, record: Capability | Accusation) -> bool:
-    """Whether a record may lie under a key: it has the name and its peer's shard, or it accuses the key's peer."""
+@lru_cache(maxsize=KEYS_CACHED_MAX)
+def blob_key(blob: bytes) -> bytes:
+    """The key under which those who have a blob are found."""
+    return digest(BLOB_DOMAIN + blob)[:NODE_ID_BYTES]
+
+
+def belongs(key: bytes, record: Record) -> bool:
+    """Whether a record may lie under a key: it has the name and its peer's shard, accuses the key's peer, or
+    provides the key's blob."""
     if isinstance(record, Accusation):
         return key == accusation_key(record.accused)
+    if isinstance(record, BlobProvider):
+        return key == blob_key(record.provided_blob)
     return any(key == candidate for candidate in _possible_keys(record))
 
 

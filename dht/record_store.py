@@ -1,19 +1,20 @@
 """The records that this peer holds for others: pure, bounded, checked at the door.
 
 A record is kept when its signature, size and expiry are right, when it belongs under the key (its peer
-offers what the key stands for, and lies in the shard; or it accuses the key's peer), and when it is newer
-than the one that is known. Keys are bounded in number, and records in all; the keys farthest from our own
-id go first, as others are nearer to them.
+offers what the key stands for, and lies in the shard; it accuses the key's peer; it provides the key's blob), and
+when it is newer than the one that is known. Keys are bounded in number, and records in all; the keys farthest
+from our own id go first, as others are nearer to them.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
-from dht.keys import belongs, distance
+from dht.keys import Record, belongs, distance
 from dht.record_set import Held, RecordSet
-from protocol.accusation import Accusation, is_accusation, open_accusation
-from protocol.capability import RECORDS_CACHED_MAX, Capability, open_capability
+from protocol.accusation import is_accusation, open_accusation
+from protocol.blob_record import is_blob_provider, open_blob_provider
+from protocol.capability import RECORDS_CACHED_MAX, open_capability
 from protocol.errors import BadRecord, LocalError, RemoteError
 from protocol.ids import PeerId, node_id_of
 from protocol.limits import KEYS_PER_PEER_MAX, RECORD_CLOCK_SKEW_S, RECORDS_PER_KEY_MAX, RECORDS_PER_REPLY_MAX
@@ -50,7 +51,9 @@ def open_record(key: bytes, envelope: Envelope, now_unix_s: float) -> Held:
     return Held(envelope, record.sequence, record.expires_at_unix_s)
 
 
-def _open(envelope: Envelope, now_unix_s: float) -> Capability | Accusation:
+def _open(envelope: Envelope, now_unix_s: float) -> Record:
+    if is_blob_provider(envelope):
+        return open_blob_provider(envelope, now_unix_s)
     return (open_accusation if is_accusation(envelope) else open_capability)(envelope, now_unix_s)
 
 

@@ -23,6 +23,8 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from peer.availability import Availability
+from peer.blob_transfers import BlobTransfers
+from peer.control_blobs import BlobApi, blob_routes
 from peer.control_client import REQUEST_SIZE_BYTES_MAX
 from peer.control_owner import OwnerApi, owner_routes
 from peer.control_trust import TrustApi, trust_routes
@@ -100,6 +102,10 @@ class Controlled(Protocol):
     def door(self) -> Door:
         """For whom it works."""
 
+    @property
+    def transfers(self) -> BlobTransfers:
+        """What its owner has put and fetched."""
+
     def status(self) -> StatusView:
         """This peer."""
 
@@ -146,6 +152,7 @@ def make_app(peer: Controlled) -> FastAPI:
         ("POST", "/stop", api.stop),
         *trust_routes(TrustApi(peer)),
         *owner_routes(OwnerApi(peer)),
+        *blob_routes(BlobApi(peer)),
     )
     for method, path, handler in routes:
         app.add_api_route(path, handler, methods=[method], response_model=None)
@@ -169,8 +176,9 @@ class ControlApi:
         return _json(await self._peer.peers())
 
     async def job_list(self) -> Response:
-        """All jobs, the newest first: list of `JobView`."""
-        return _json(self._peer.jobs.views())
+        """All jobs, the newest first: list of `JobView` without their candidates."""
+        views = self._peer.jobs.views()
+        return _json([msgspec.structs.replace(view, candidates=[]) for view in views])
 
     async def job_submit(self, request: Request) -> Response:
         """Start the job in the body (`JobRequest`): `{"job": id}`."""
@@ -197,10 +205,11 @@ class ControlApi:
         lines = map(line_to_json, self._peer.journal.results(JobId(self._view(job).id)))
         return StreamingResponse(_pieces(lines), media_type="application/x-ndjson")
 
-    async def job_logs(self, job: str, chunk: int | None = None) -> Response:
-        """What the job's chunks printed: list of `{"chunk", "peer", "text"}`."""
-        rows = self._peer.journal.logs(JobId(self._view(job).id), chunk)
-        return _json([{"chunk": number, "peer": peer, "text": text} for number, peer, text in rows])
+    async def job_logs(self, job: str, chunk: int | None = None, after: int = 0) -> Response:
+        """What the job's chunks printed, a page of it: list of `{"number", "chunk", "peer", "text"}`."""
+        rows = self._peer.journal.logs(JobId(self._view(job).id), chunk, after)
+        names = ("number", "chunk", "peer", "text")
+        return _json([dict(zip(names, row, strict=True)) for row in rows])
 
     async def job_cancel(self, job: str) -> Response:
         """Cancel the job: its `JobView` at that moment."""

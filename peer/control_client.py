@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from peer.blob_views import CacheView, Pruned, TransferRequest, TransferView
 from peer.views import (
     AskedView,
     AvailabilityView,
@@ -46,8 +47,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class LogRow(msgspec.Struct, frozen=True):
-    """What a chunk printed on one peer."""
+    """What a chunk printed on one peer; rows that came later have higher numbers."""
 
+    number: int
     chunk: int
     peer: str
     text: str
@@ -86,9 +88,9 @@ class ControlClient:
         """The job once it is newer than `version`, or as it is after some seconds."""
         return self._ask("GET", f"/jobs/{quote(job, safe='')}/change?version={version}", Change)
 
-    def logs(self, job: str, chunk: int | None = None) -> list[LogRow]:
-        """What the chunks printed."""
-        query = "" if chunk is None else f"?chunk={chunk}"
+    def logs(self, job: str, chunk: int | None = None, after: int = 0) -> list[LogRow]:
+        """A page of what the chunks printed: the rows after the one of this number; empty after the last."""
+        query = f"?after={after}" + ("" if chunk is None else f"&chunk={chunk}")
         return self._ask("GET", f"/jobs/{quote(job, safe='')}/logs{query}", list[LogRow])
 
     def cancel(self, job: str) -> JobView:
@@ -138,6 +140,26 @@ class ControlClient:
     def accept(self, peer: str) -> str:
         """Let a peer in; its whole id."""
         return self._ask("POST", f"/requests/{quote(peer, safe='')}/accept", dict[str, str])["peer"]
+
+    def cache(self) -> CacheView:
+        """Its blobs."""
+        return self._ask("GET", "/cache", CacheView)
+
+    def prune(self, *, everything: bool) -> Pruned:
+        """Delete blobs that are not pinned, or all that are not in use."""
+        return self._ask("POST", f"/cache/prune?everything={int(everything)}", Pruned)
+
+    def start_transfer(self, request: TransferRequest) -> TransferView:
+        """Begin to put or get a blob."""
+        return self._ask("POST", "/transfers", TransferView, msgspec.json.encode(request))
+
+    def transfer(self, number: int) -> TransferView:
+        """How far it is, once there is news, or after some seconds."""
+        return self._ask("GET", f"/transfers/{number}", TransferView)
+
+    def cancel_transfer(self, number: int) -> TransferView:
+        """End it; what has come stays."""
+        return self._ask("POST", f"/transfers/{number}/cancel", TransferView)
 
     def stop(self) -> None:
         """Ask the peer to end."""

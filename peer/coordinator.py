@@ -141,6 +141,7 @@ class Coordinator:
             runner.note(line)
         with self._journal.transaction():
             self._journal.run_again(job, retry.items)
+            self._journal.end_run(job)
             self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
         self._saved_at[job] = trio.current_time()
         self._unsaved.discard(job)
@@ -151,8 +152,11 @@ class Coordinator:
     def resume_unfinished(self) -> int:
         """Go on with the jobs that ran when this peer last ended; how many those are.
 
-        To be called once this peer can find others. One that cannot go on becomes `interrupted` and says why.
+        To be called once this peer can find others. One that cannot go on becomes `interrupted` and says why. What was
+        in doubt in past jobs, and not done again yet, waits for `redo_doubtful` again.
         """
+        for name, doubtful in self._journal.in_doubt().items():
+            self._note_doubt(JobId(name), doubtful, "in doubt when this peer was stopped", anew=False)
         views = [view for view in self._journal.unfinished() if view.state is not JobState.PAUSED]
         resumed = [self._resumed(view) for view in views if not self._runs(JobId(view.id))]
         return sum(resumed)
@@ -276,14 +280,14 @@ class Coordinator:
         for name, doubtful in self._journal.doubt(peer).items():
             self._note_doubt(JobId(name), doubtful, f"what {short(peer)} gave is done again: {reason}")
 
-    def _note_doubt(self, job: JobId, doubtful: int, why: str) -> None:
+    def _note_doubt(self, job: JobId, doubtful: int, why: str, *, anew: bool = True) -> None:
         if self._live(job) is not None:
             if retry := self._retries.get(job):
                 retry.doubt(self._journal.doubtful(job))
                 self._redo.add(job, why)
             return
         view = self._journal.job(job)
-        if view is None or view.doubtful == doubtful:
+        if view is None or (anew and view.doubtful == doubtful):
             return
         view = msgspec.structs.replace(view, doubtful=doubtful)
         self._journal.save_job(view)
@@ -306,7 +310,7 @@ class Coordinator:
             await runner.run()
         finally:
             if not runner.finished and self._journal.job(job) is not None:
-                self._save(job, self._view_of(job, runner, message="this peer was stopped"))
+                self._save(job, lambda: self._save_figures(job, runner, message="this peer was stopped"))
             if self._runners.get(job) is runner and job not in self._unsaved:
                 del self._runners[job]
                 self._retries.pop(job, None)
@@ -320,17 +324,28 @@ class Coordinator:
         if trio.current_time() >= self._saved_at[job] + SAVE_INTERVAL_S:
             self._saved_at[job] = trio.current_time()
             try:
-                self._journal.save_job(self._view_of(job, self._runners[job]))
+                self._save_figures(job, self._runners[job])
             except LocalError as error:
                 log.warning("the figures of job %s could not be saved: %s", job, error)
 
-    def _save_end(self, job: JobId) -> None:
-        self._save(job, self._view_of(job, self._runners[job]))
+    def _save_figures(self, job: JobId, runner: JobRunner, **changes: object) -> None:
+        with self._journal.transaction():
+            self._journal.save_job(self._view_of(job, runner, **changes))
+            self._journal.save_owed(job, runner.owed())
 
-    def _save(self, job: JobId, view: JobView) -> None:
+    def _save_end(self, job: JobId) -> None:
+        self._save(job, lambda: self._pay_and_save(job, self._runners[job]))
+
+    def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:
+        with self._journal.transaction():
+            runner.pay_earlier(self._journal.owed_earlier(job))
+            self._journal.save_job(self._view_of(job, runner))
+            self._journal.forget_owed(job)
+
+    def _save(self, job: JobId, save: Callable[[], None]) -> None:
         """A job that cannot be saved stays in memory, so that its end can still be seen."""
         try:
-            self._journal.save_job(view)
+            save()
         except LocalError as error:
             self._unsaved.add(job)
             log.error("job %s ended but could not be saved: %s", job, error)

@@ -18,6 +18,8 @@ SOCKET_PATH_BYTES_MAX = 103
 
 PROOFS = "proofs"
 """The folder with fraud proofs."""
+BLOBS = "blobs"
+"""The cache of blobs."""
 _LOCK = "peer.lock"
 _SOCKET = "control.sock"
 _SOCKET_ELSEWHERE = "control.path"
@@ -41,6 +43,7 @@ class DataFolder:
         self.journal = self.path / "journal.sqlite"
         self.log = self.path / "peer.log"
         self.proofs = self.path / PROOFS
+        self.blobs = self.path / BLOBS
 
     def create(self) -> None:
         """Make the folder, for its owner alone, where it is not there yet; raises `LocalError`."""

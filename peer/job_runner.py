@@ -6,6 +6,7 @@ No rule is made here: every event goes through `tell`, every effect through `Job
 import logging
 from collections.abc import Sequence
 
+import msgspec
 import trio
 
 from dht.directory import Directory
@@ -15,11 +16,13 @@ from peer.evidence import Evidence
 from peer.job_answers import JobAnswers
 from peer.job_effects import JobEffects
 from peer.job_items import JobItems
+from peer.job_owing import Debt, JobOwing
 from peer.job_results import JobResults
 from peer.job_setup import JobBooks, check_runnable, manifest_of, needs_of, rules_of, target_of
 from peer.job_standing import Standing
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
+from peer.job_watch import watched
 from peer.local_slots import LocalSlots, LocalWork
 from peer.result_checks import ResultChecks
 from peer.seam import Seam
@@ -31,11 +34,14 @@ from protocol.errors import LocalError
 from protocol.ids import JobId, PeerId
 from protocol.job_events import (
     CancelJob,
+    Effect,
     Ending,
     Event,
     ItemsAdded,
     ItemsClosed,
     PauseJob,
+    Revoked,
+    Settled,
     Tick,
     WorkerCondemned,
     WorkerReady,
@@ -89,8 +95,9 @@ class JobRunner:
         self._results = JobResults(books.results, self._candidates)
         rules = rules_of(request, policy, can_execute=can_execute)
         self._machine = JobMachine(rules, seam.random)
+        self._owing = JobOwing(self._machine.workers)
         self._timer = DeadlineTimer(self._machine.next_deadline, lambda: self.tell(Tick()))
-        manifest = manifest_of(job, request)
+        manifest = manifest_of(job, request, seam.identity.peer_id)
         signed = seam.identity.sign(manifest)
         self._standing = Standing(seam.wall_clock, books.on_change)
         self._checks = ResultChecks(seam.executor, manifest, self._items, self._fail) if rules.self_checking else None
@@ -162,6 +169,7 @@ class JobRunner:
             for effect in self._machine.handle(event, trio.current_time()):
                 self._books.on_effect(effect)
                 self._effects.carry_out(effect)
+                self._note_owing(effect)
         except LocalError as error:
             self._fail(error)
         if not self._machine.book.open and not self._machine.book.settled:
@@ -170,6 +178,25 @@ class JobRunner:
             self._standing.started()
         self._timer.rearm()
         self._books.on_change()
+
+    def _note_owing(self, effect: Effect) -> None:
+        if self._open_ended:
+            return  # It pays as it goes.
+        if isinstance(effect, Settled) and (chunk := self._machine.book.get(effect.piece.chunk)) is not None:
+            self._owing.settled(chunk)
+        elif isinstance(effect, Revoked):
+            self._owing.revoked(effect.piece.chunk)
+
+    def owed(self) -> list[Debt]:
+        """What this run owes so far, by lease; nothing once it has ended, since then it has paid."""
+        return [] if self.finished else self._owing.debts(self._pool.leases(), self._books.trust.banned())
+
+    def pay_earlier(self, debts: Sequence[Debt]) -> None:
+        """Pay for runs of this job that were cut off, as it ends; who is banned by now has forfeited it."""
+        banned = self._books.trust.banned()
+        for debt in debts:
+            if debt.peer not in banned:
+                self._pool.pay_earlier(debt, self._books.add_receipt)
 
     def add_items(self, items: Sequence[object]) -> range:
         """More items of an open job; returns their numbers. Raises `LocalError` naming a bad one."""
@@ -253,7 +280,13 @@ class JobRunner:
             bytes_received=received,
             events=self._standing.story(),
         )
-        return measured(view, self._machine, self._results)
+        view = measured(view, self._machine, self._results)
+        view = msgspec.structs.replace(
+            view,
+            credits=view.credits + self._pool.earlier_credits,
+            price=view.price + self._pool.earlier_price,
+        )
+        return watched(view, self._machine, self._pool.auction, trio.current_time())
 
     def _waiting_for(self) -> str:
         others = [one for one in self._machine.workers.active.values() if not one.offer.local]

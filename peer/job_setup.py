@@ -11,7 +11,8 @@ from peer.own_machine import own_machine
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobView
-from protocol.bodies import Manifest, Receipt
+from protocol.blobs import blob_digest, parse_blob_id
+from protocol.bodies import JobBlob, Manifest, Receipt
 from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
@@ -19,7 +20,7 @@ from protocol.ids import JobId, PeerId
 from protocol.job_events import Effect
 from protocol.job_limits import JobLimits
 from protocol.job_machine import JobRules
-from protocol.limits import SHORT_TEXT_LENGTH_MAX
+from protocol.limits import BLOBS_PER_JOB_MAX, SHORT_TEXT_LENGTH_MAX
 from protocol.planner import Target
 from protocol.requirements import Requirements, lacks
 from protocol.verification import Audit, VerificationPolicy
@@ -123,8 +124,10 @@ def rules_of(request: JobRequest, policy: VerificationPolicy, *, can_execute: bo
     )
 
 
-def manifest_of(job: JobId, request: JobRequest) -> Manifest:
-    """What workers must know of the request."""
+def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifest:
+    """What workers must know of the request; raises `LocalError` for blobs that cannot be."""
+    if len(request.blobs) > BLOBS_PER_JOB_MAX:
+        raise LocalError(f"{len(request.blobs)} blobs; a job reads at most {BLOBS_PER_JOB_MAX}")
     return Manifest(
         job=job,
         runtime=request.runtime,
@@ -135,4 +138,9 @@ def manifest_of(job: JobId, request: JobRequest) -> Manifest:
         memory_bytes_max=request.memory_bytes_max,
         compare=request.compare,
         cores=request.cores,
+        blobs=tuple(
+            JobBlob(name=one.name, blob=blob_digest(parse_blob_id(one.id)), size_bytes=one.size_bytes)
+            for one in request.blobs
+        ),
+        blob_holder=coordinator if request.blobs else PeerId(""),
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from peer.job_owing import Debt
 from peer.journal_schema import JournalTooNew, migrate
 from peer.result_data import result_from_cbor, result_to_cbor
 from peer.views import JobRequest, JobState, JobView, ResultLine
@@ -32,6 +33,7 @@ from protocol.limits import ADDRESSES_PER_PEER_MAX
 JOBS_KEPT_MAX = 500
 LOG_ROWS_PER_JOB_MAX = 1024
 ADDRESS_BOOK_PEERS_MAX = 1000
+LOG_ROWS_PER_READ = 500
 RESULT_ROWS_PER_READ = 1000
 _UNFINISHED = frozenset({JobState.CALLING, JobState.RUNNING, JobState.PAUSED})
 """Jobs that are kept however old they are."""
@@ -99,7 +101,7 @@ class Journal:
         old = connection.execute(
             "SELECT id FROM jobs WHERE final AND place <= (SELECT MAX(place) FROM jobs) - ?", (JOBS_KEPT_MAX,)
         ).fetchall()
-        for table, column in (("results", "job"), ("logs", "job"), ("jobs", "id")):
+        for table, column in (("results", "job"), ("logs", "job"), ("owed", "job"), ("jobs", "id")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
 
     # Results and logs.
@@ -126,6 +128,10 @@ class Journal:
             connection.execute(
                 "UPDATE results SET doubtful = 1 WHERE worker = ? AND checked = 0 AND doubtful = 0", (peer,)
             )
+        return self.in_doubt()
+
+    def in_doubt(self) -> dict[str, int]:
+        """How many results are in doubt, by job."""
         return dict(self.read("SELECT job, COUNT(*) FROM results WHERE doubtful GROUP BY job"))
 
     def doubtful(self, job_id: JobId) -> dict[int, str]:
@@ -178,12 +184,43 @@ class Journal:
                 (job_id, job_id, LOG_ROWS_PER_JOB_MAX),
             )
 
-    def logs(self, job_id: JobId, chunk: int | None = None) -> list[tuple[int, str, str]]:
-        """What the job's chunks printed, or one chunk's: (chunk, peer, text), the oldest first."""
-        where, values = ("job = ?", (job_id,)) if chunk is None else ("job = ? AND chunk = ?", (job_id, chunk))
-        return self.read(f"SELECT chunk, peer, text FROM logs WHERE {where} ORDER BY id", *values)
+    def logs(self, job_id: JobId, chunk: int | None = None, after: int = 0) -> list[tuple[int, int, str, str]]:
+        """What chunks printed, or one chunk, the oldest first: (number, chunk, peer, text).
+
+        At most `LOG_ROWS_PER_READ` rows, those with a number above `after`.
+        """
+        where, values = ("", ()) if chunk is None else (" AND chunk = ?", (chunk,))
+        return self.read(
+            f"SELECT id, chunk, peer, text FROM logs WHERE job = ? AND id > ?{where} ORDER BY id LIMIT ?",
+            job_id,
+            after,
+            *values,
+            LOG_ROWS_PER_READ,
+        )
 
     # Credit and trust.
+
+    def save_owed(self, job_id: JobId, debts: Sequence[Debt]) -> None:
+        """Replace what the run of a job owes so far; what earlier runs of it owe stays."""
+        rows = [(job_id, one.lease, one.peer, one.credits, one.price) for one in debts]
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM owed WHERE job = ? AND NOT earlier", (job_id,))
+            connection.executemany("INSERT OR REPLACE INTO owed VALUES (?, ?, ?, ?, ?, 0)", rows)
+
+    def end_run(self, job_id: JobId) -> None:
+        """The run of the job was cut off: what it owed is owed by an earlier run from now on."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE owed SET earlier = 1 WHERE job = ?", (job_id,))
+
+    def owed_earlier(self, job_id: JobId) -> list[Debt]:
+        """What runs of the job that were cut off still owe."""
+        rows = self.read("SELECT peer, lease, credits, price FROM owed WHERE job = ? AND earlier", job_id)
+        return [Debt(*row) for row in rows]
+
+    def forget_owed(self, job_id: JobId) -> None:
+        """All that could be paid is paid."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM owed WHERE job = ?", (job_id,))
 
     def add_receipt(self, envelope_bytes: bytes, receipt: Receipt, *, given: bool, peer: str) -> None:
         """Keep a receipt that we gave to `peer` or had from it; one whose lease and number are known changes nothing.
@@ -192,6 +229,8 @@ class Journal:
         """
         known_by = encoding.encode([given, peer, receipt.lease, receipt.sequence])
         with self.transaction() as connection:
+            if given:
+                connection.execute("DELETE FROM owed WHERE job = ? AND lease = ?", (receipt.job, receipt.lease))
             connection.execute(
                 "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
                 (digest(known_by), given, peer, receipt.job, receipt.credits, envelope_bytes),

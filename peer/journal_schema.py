@@ -37,6 +37,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE results ADD COLUMN again INTEGER DEFAULT 0",
         "CREATE INDEX results_again ON results (job, item) WHERE again",
+        """CREATE TABLE owed (job TEXT, lease TEXT, peer TEXT, credits REAL, price REAL, earlier INTEGER,
+           PRIMARY KEY (job, lease)) WITHOUT ROWID""",
     ),
 )
 

@@ -9,6 +9,9 @@ import trio
 
 from peer.accusations import Accusations
 from peer.availability import Availability
+from peer.blob_store import BlobStore
+from peer.blob_transfers import BlobTransfers
+from peer.blobs import Blobs
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
@@ -74,6 +77,8 @@ class Node:
         self.accusations = Accusations(
             replace(seam, executor=owner.executor), self.dht, replays=settings.policy.slots > 0
         )
+        self.blobs = Blobs(seam, self.dht, BlobStore(folder.blobs))
+        self.transfers = BlobTransfers(self.blobs)
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -81,13 +86,17 @@ class Node:
 
         Raises `LocalError` (in an exception group) when a part fails: a peer of which a part is dead does not go on.
         """
+        blobs = Part("blobs", self.blobs.run)  # Before the jobs, which read them.
+        transfers = Part("transfers of blobs", self.transfers.run)
         coordinator = Part("the coordinator", self.coordinator.run)
         control = Part("the control API", self._serve_control)
         accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
         redo = Part("doing results again", self.coordinator.redo_doubtful)
         availability = Part("the owner's rules", self.availability.run)
         hold_back = Part("holding runners back", self.owner.hold_back)
-        await self.core.run(coordinator, accusations, redo, availability, hold_back, control, task_status=task_status)
+        await self.core.run(
+            blobs, transfers, coordinator, accusations, redo, availability, hold_back, control, task_status=task_status
+        )
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""

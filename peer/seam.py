@@ -4,7 +4,7 @@ It is built in `cli/` (real) and in `simulations/` (simulated). Monotonic time i
 not part of it; wall time serves signed expiry alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,16 @@ class Runner(Protocol):
         Keeps the manifest's limits itself and starts the runner process again when it had to be
         killed. Cancelling kills the process that runs; the next call starts a fresh one. Raises
         `LocalError` only when no runner can be started at all.
+        """
+
+
+class BlobFiles(Protocol):
+    """Where the blobs of jobs come from."""
+
+    def open(self, manifest: Manifest) -> AbstractAsyncContextManager[Mapping[str, Path]]:
+        """The manifest's blobs as read-only files by name, fetched first where need be; they stay within the context.
+
+        Raises `LocalError` with the reason when one cannot be had or kept here.
         """
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from protocol.limits import BLOB_NAME_PATTERN
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 from protocol.requirements import CORES_MAX
 
@@ -36,6 +37,14 @@ class JobState(StrEnum):
     def can_go_on(self) -> bool:
         """Whether the job has not come to an end of its own: `peer job resume` does the rest."""
         return self not in (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.STOPPED)
+
+
+class BlobUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob that a job's code reads, under a name."""
+
+    name: Annotated[str, Meta(pattern=BLOB_NAME_PATTERN)]
+    id: str
+    size_bytes: Annotated[int, Meta(ge=0)]
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +86,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
     worker_wait_s: Annotated[float, Meta(ge=0)] = 20.0
     """How long to look for a first worker (with local off) before the job fails."""
+    blobs: list[BlobUse] = []
+    """Files that the code finds at `/blobs/NAME`, wherever it runs."""
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +126,33 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     """Credits that it has claimed and does not get, since it was found lying."""
     fault: str | None = None
     local: bool = False
+    chunks_now: int = 0
+    """Chunks that are with it at this moment."""
+    oldest_s: float | None = None
+    """How long it has had the oldest of them; None where it has none."""
+    heard_s: float | None = None
+    """Seconds since its last sign of life; None for this machine and for who no longer works."""
+
+
+class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer in the auction of one job."""
+
+    peer: str
+    state: str
+    """How far it has come: `found`, `called`, `bid`, `refused`, `unreachable`, `outbid`, `awarded` or `left`."""
+    reason: str = ""
+    """Why it came no further."""
+    price: float = 0.0
+    """Credits per reference-second: what it bids, or what its record says where there is no bid."""
+    paid: float | None = None
+    """What it is paid instead, by the second price; None for who never worked."""
+    speed: float = 1.0
+    slots: int = 0
+    clean: float = 0.0
+    """Results of it that stand, from this job and those before."""
+    again_s: float | None = None
+    """In how many seconds it may be called again; None where it need not or will not be."""
+    fault: str | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +177,12 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """Number of chunks in each state."""
     workers: list[WorkerView] = []
     funnel: Funnel = Funnel()
+    candidates: list[CandidateView] = []
+    """Who the auction knows, those that work first; left out of lists of jobs."""
+    waits: list[str] = []
+    """What the job waits for and why, one thing a line; empty once it has ended."""
+    left_s: float | None = None
+    """Seconds that the rest will take with the workers at hand; None while that cannot be told."""
     executions: int = 0
     """Items executed, all replicas, audits and repetitions counted."""
     compute_s: float = 0.0

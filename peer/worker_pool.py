@@ -4,16 +4,17 @@ Drives the auction's machine and keeps no rule of its own.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from dht.directory import Directory
 from peer.deadline import DeadlineTimer
+from peer.job_owing import Debt
 from peer.job_terms import JobTerms, PoolOwner
 from peer.seam import Seam
 from peer.worker_link import CheckedResult, WorkerLink
-from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid
+from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid, HangUp
 from protocol.bodies import Receipt
 from protocol.capability import Capability
 from protocol.channel import MessageChannel
@@ -68,6 +69,8 @@ class WorkerPool:
         self._receipts = 0
         self.lacking: dict[PeerId, list[str]] = {}
         """What those found last lack that were not called for it."""
+        self.earlier_credits = self.earlier_price = 0.0
+        """Paid for runs of the job that were cut off."""
         self.searched = False
         """Whether the directory has answered at least once."""
         self.bytes_sent = 0
@@ -168,7 +171,15 @@ class WorkerPool:
                 case DeclineBid(peer, bid):
                     self._send(self._links.get(peer), Outbid(call_id=bid.call_id, bid=bid.bid))
                     self.dismiss(peer, "outbid")
+                case HangUp(peer, reason):
+                    self._hang_up(peer, reason)
         self._timer.rearm()
+
+    def _hang_up(self, peer: PeerId, reason: str) -> None:
+        """At once: who has not answered will not read last words. One that is being dialled has no stream yet."""
+        if peer in self._scopes:
+            self._dismissed[peer] = (reason, False)
+            self._scopes[peer].cancel()
 
     def _award(self, award: AwardBid) -> None:
         link = self._links.get(award.peer)
@@ -203,6 +214,7 @@ class WorkerPool:
 
     def on_ready(self, link: WorkerLink, ready: Ready) -> None:
         """The lease is on: the job may hand chunks out."""
+        self.auction.ready(link.peer)
         speed = link.bid.speed if link.bid else 1.0
         clean = self._terms.trust.clean_of(link.peer)
         if clean < 1:
@@ -224,6 +236,7 @@ class WorkerPool:
 
     def on_heard(self, link: WorkerLink, running: tuple[ChunkId, ...]) -> None:
         """A sign of life."""
+        self.auction.heard(link.peer, trio.current_time())
         self._owner.tell(HeardFrom(link.peer, running))
 
     def on_result(self, link: WorkerLink, result: CheckedResult) -> None:
@@ -275,6 +288,28 @@ class WorkerPool:
             self._send(self._links[pay.peer], message)
         else:
             self._owed.setdefault(pay.peer, []).append(message)
+
+    def leases(self) -> Mapping[PeerId, LeaseId]:
+        """The last lease of each worker."""
+        return self._last_leases
+
+    def pay_earlier(self, debt: Debt, keep: Callable[[Receipt], None]) -> None:
+        """As `pay`, for a run of this job that was cut off: its receipt is handed over in `close`."""
+        receipt = Receipt(
+            job=self._terms.job,
+            lease=debt.lease,
+            sequence=self._receipts,
+            worker=debt.peer,
+            chunks=(),
+            credits=debt.credits,
+            price=debt.price,
+        )
+        self._receipts += 1
+        self.earlier_credits += debt.credits
+        self.earlier_price += debt.price
+        keep(receipt)
+        message = Receipts(lease=debt.lease, receipt=self._seam.identity.sign(receipt))
+        self._owed.setdefault(debt.peer, []).append(message)
 
     def dismiss(self, peer: PeerId, reason: str, *, for_good: bool = False) -> None:
         """End the worker's lease after what is queued for it has been sent."""

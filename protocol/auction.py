@@ -13,13 +13,24 @@ from enum import StrEnum
 
 from protocol.capability import Capability
 from protocol.ids import PeerId
-from protocol.limits import BID_WINDOW_S, BIDS_PER_CALL_MAX, CALLS_CONCURRENT_MAX
+from protocol.limits import (
+    BID_WINDOW_S,
+    BIDS_PER_CALL_MAX,
+    CALLS_CONCURRENT_MAX,
+    HEARTBEAT_INTERVAL_S,
+    HEARTBEATS_MISSED_MAX,
+)
 from protocol.messages.job import Bid, RefusalReason
 from protocol.scoring import Terms, clearing_price, score
 
+SILENCE_S_MAX = HEARTBEAT_INTERVAL_S * HEARTBEATS_MISSED_MAX
 RECALL_S_MIN = 0.25
 RECALL_S_MAX = 10.0
 """A peer that refused, lost, left or could not be reached is left alone for so long: doubling each time."""
+ANSWER_S_MAX = 20.0
+"""How long a call may go without bid or refusal, dialling included: who is mute must not keep others from theirs."""
+PREPARE_S_MAX = 600.0
+"""How long a winner may take to be ready; until then it must send heartbeats as in a lease."""
 
 FINAL_REFUSALS = frozenset(
     {
@@ -74,7 +85,15 @@ class DeclineBid:
     bid: Bid
 
 
-AuctionEffect = CallPeer | AwardBid | DeclineBid
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """The peer has not said in time what it should have said: end its stream."""
+
+    peer: PeerId
+    reason: str
+
+
+AuctionEffect = CallPeer | AwardBid | DeclineBid | HangUp
 
 
 @dataclass(slots=True)
@@ -90,6 +109,9 @@ class Candidate:
     ever_awarded: bool = False
     again_at: float = 0.0
     rests: int = 0
+    answer_by: float = math.inf
+    """When a call without an answer, or a winner that is not ready, is given up."""
+    ready_by: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +153,18 @@ class AuctionMachine:
         if bid.price > self.rules.price_max:
             self._rest(candidate, CandidateState.OUTBID, "bid above the maximum price", now)
             return (DeclineBid(peer, bid), *self._call_more(now))
-        candidate.state, candidate.bid = CandidateState.BID, bid
+        candidate.state, candidate.bid, candidate.answer_by = CandidateState.BID, bid, math.inf
         return (*self._call_more(now), *self._close_when_due(now))
+
+    def heard(self, peer: PeerId, now: float) -> None:
+        """A heartbeat: a winner that is not ready yet lives."""
+        candidate = self.candidates[peer]
+        if candidate.answer_by < math.inf:
+            candidate.answer_by = min(now + SILENCE_S_MAX, candidate.ready_by)
+
+    def ready(self, peer: PeerId) -> None:
+        """The lease is on: from now on the job watches over the worker."""
+        self.candidates[peer].answer_by = math.inf
 
     def refused(self, peer: PeerId, reason: RefusalReason, now: float) -> tuple[AuctionEffect, ...]:
         """No bid, or no lease after all."""
@@ -158,11 +190,21 @@ class AuctionMachine:
 
     def tick(self, now: float) -> tuple[AuctionEffect, ...]:
         """A deadline has passed."""
-        return (*self._call_more(now), *self._close_when_due(now))
+        late = [one for one in self._in(CandidateState.CALLED, CandidateState.AWARDED) if one.answer_by <= now]
+        return (*(self._hang_up(one, now) for one in late), *self._call_more(now), *self._close_when_due(now))
+
+    def _hang_up(self, candidate: Candidate, now: float) -> HangUp:
+        called = candidate.state is CandidateState.CALLED
+        reason = f"no answer to the call in {ANSWER_S_MAX:.0f} s" if called else "won, but was not ready in time"
+        self._rest(candidate, CandidateState.UNREACHABLE, reason, now)
+        candidate.again_at = now + RECALL_S_MAX
+        return HangUp(candidate.record.peer, reason)
 
     def next_deadline(self) -> float | None:
         """When to tick at the latest: the end of the round, or the next peer to call again."""
-        moments = [] if self._window_ends is None else [self._window_ends]
+        moments = [one.answer_by for one in self._in(CandidateState.CALLED, CandidateState.AWARDED)]
+        if self._window_ends is not None:
+            moments.append(self._window_ends)
         if self._places_left() and self._calls_free():
             # With no call free, the end of one is what makes room: a deadline that has passed would spin until then.
             moments += [one.again_at for one in self._in(*_RESTING)]
@@ -170,7 +212,7 @@ class AuctionMachine:
         return None if soonest == math.inf else soonest
 
     def _rest(self, candidate: Candidate, state: CandidateState, reason: str, now: float) -> None:
-        candidate.state, candidate.reason, candidate.bid = state, reason, None
+        candidate.state, candidate.reason, candidate.bid, candidate.answer_by = state, reason, None, math.inf
         candidate.again_at = now + min(RECALL_S_MAX, RECALL_S_MIN * 2**candidate.rests)
         candidate.rests = min(candidate.rests + 1, 16)
 
@@ -188,9 +230,11 @@ class AuctionMachine:
     def _call_more(self, now: float) -> tuple[AuctionEffect, ...]:
         if self._places_left() == 0:
             return ()
-        ready = [one for one in self.candidates.values() if self._may_be_called(one, now)][: self._calls_free()]
+        may = [one for one in self.candidates.values() if self._may_be_called(one, now)]
+        # Those that have waited longest first, so that whoever never answers does not come before the others again.
+        ready = sorted(may, key=lambda one: one.again_at)[: self._calls_free()]
         for candidate in ready:
-            candidate.state = CandidateState.CALLED
+            candidate.state, candidate.answer_by = CandidateState.CALLED, now + ANSWER_S_MAX
         if ready and self._window_ends is None:
             self._window_ends = now + BID_WINDOW_S
         return tuple(CallPeer(candidate.record) for candidate in ready)
@@ -214,6 +258,7 @@ class AuctionMachine:
         for one, slots in winners:
             assert one.bid is not None
             one.state, one.ever_awarded, one.rests = CandidateState.AWARDED, True, 0
+            one.answer_by, one.ready_by = now + SILENCE_S_MAX, now + PREPARE_S_MAX
             price = clearing_price(self._terms(one), losing, self.rules.price_max)
             yield AwardBid(one.record.peer, one.bid, price, slots)
         for one in losers:

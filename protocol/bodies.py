@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from protocol.limits import CHUNKS_PER_BATCH_MAX, CODE_SIZE_BYTES_MAX
+from protocol.ids import PeerId
+from protocol.limits import BLOB_NAME_PATTERN, BLOBS_PER_JOB_MAX, CHUNKS_PER_BATCH_MAX, CODE_SIZE_BYTES_MAX
 from protocol.messages.base import (
     ChunkIdField,
     Count,
@@ -12,6 +13,7 @@ from protocol.messages.base import (
     JobIdField,
     LeaseIdField,
     NonNegative,
+    Part,
     PeerIdField,
     Positive,
     ShortText,
@@ -20,6 +22,14 @@ from protocol.requirements import CORES_MAX
 from protocol.signing import SignedBody
 
 ChunkIds = Annotated[tuple[ChunkIdField, ...], Meta(max_length=CHUNKS_PER_BATCH_MAX)]
+
+
+class JobBlob(Part, frozen=True, kw_only=True):
+    """A blob that a job's code reads: the name under which it finds it, the blob's id, its size."""
+
+    name: Annotated[str, Meta(pattern=BLOB_NAME_PATTERN)]
+    blob: Digest
+    size_bytes: Count
 
 
 class Manifest(SignedBody, frozen=True, kw_only=True):
@@ -38,6 +48,10 @@ class Manifest(SignedBody, frozen=True, kw_only=True):
     memory_bytes_max: Count = 2 * 1024**3
     cores: Annotated[int, Meta(ge=1, le=CORES_MAX)] = 1
     """For each slot; libraries are told to use so many threads, since results may depend on their number."""
+    blobs: Annotated[tuple[JobBlob, ...], Meta(max_length=BLOBS_PER_JOB_MAX)] = ()
+    """Files that the code finds at `/blobs/NAME`, and by `PEER_BLOB_NAME` in its environment."""
+    blob_holder: PeerIdField = PeerId("")
+    """Who has them for certain: the coordinator. Others are found in the DHT."""
 
 
 class Commitment(SignedBody, frozen=True, kw_only=True):

@@ -37,15 +37,25 @@ class MessageChannel(Generic[MessageT]):
         self.bytes_sent += len(data)
         await self.stream.send(data)
 
+    async def send_raw(self, data: bytes) -> None:
+        """Send a frame that is no message, which a message before it has announced: what need not be encoded."""
+        framed = frame(data)
+        self.bytes_sent += len(framed)
+        await self.stream.send(framed)
+
     async def receive(self) -> MessageT:
         """The next message."""
+        return self._codec.decode(await self.receive_raw())
+
+    async def receive_raw(self) -> bytes:
+        """The next frame as it is."""
         while (payload := self._decoder.next_frame()) is None:
             data = await self.stream.receive()
             if not data:
                 self._end()
             self.bytes_received += len(data)
             self._decoder.feed(data)
-        return self._codec.decode(payload)
+        return payload
 
     def _end(self) -> None:
         try:

@@ -77,7 +77,7 @@ class Dispatch:
             chunk.parties[worker.peer] = worker.offer.party
         if worker.offer.platform is not None:
             chunk.platforms[worker.peer] = worker.offer.platform
-        worker.outstanding[chunk.id] = now
+        self._workers.give(worker, chunk.id, now)
         self._book.touch(chunk)
         given.setdefault(worker.peer, []).append(chunk)
 
@@ -141,7 +141,7 @@ class Dispatch:
         """The worker has answered for this chunk."""
         chunk.live.pop(peer, None)
         if (worker := self._workers.active.get(peer)) is not None:
-            worker.outstanding.pop(chunk.id, None)
+            self._workers.take(worker, chunk.id)
 
     def call_off(self, chunk: Chunk) -> None:
         """Nobody need run this chunk any longer."""

@@ -136,6 +136,7 @@ class JobMachine:
     def check_invariants(self) -> None:
         """Raises AssertionError when the books disagree; for tests after every step."""
         self.book.check_invariants()
+        self.workers.check_invariants()
         for peer, worker in self.workers.active.items():
             for chunk_id in worker.outstanding:
                 chunk = self.book.open.get(chunk_id)

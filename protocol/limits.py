@@ -32,6 +32,20 @@ RECORDS_PER_REPLY_MAX = 64
 RECORDS_PER_KEY_MAX = 256
 KEYS_PER_PEER_MAX = 4096
 
+# Blobs.
+BLOB_PIECE_BYTES = 1 * MIB
+BLOB_PIECES_MAX = 1 << 16
+"""So that the digests of all pieces take 2 MiB at most, and a blob 64 GiB."""
+BLOB_DIGESTS_PER_MESSAGE_MAX = 1 << 14
+BLOB_CACHE_BYTES_DEFAULT = 10 * 1024 * MIB
+BLOB_STREAMS_PER_PEER_MAX = 4
+BLOB_STREAMS_MAX = 64
+BLOBS_PROVIDED_MAX = 256
+"""Announced in the DHT by one peer: those used last."""
+BLOBS_PER_JOB_MAX = 16
+BLOB_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
+"""What a job may call a blob: part of a path, and of the name of a variable."""
+
 # The auction.
 BIDS_PER_CALL_MAX = 256
 CALLS_CONCURRENT_MAX = 16

@@ -16,6 +16,7 @@ ReplyT = TypeVar("ReplyT")
 DHT_PROTOCOL = "/parallel-peer/dht/1"
 JOB_PROTOCOL = "/parallel-peer/job/1"
 PROOF_PROTOCOL = "/parallel-peer/proof/1"
+BLOB_PROTOCOL = "/parallel-peer/blob/1"
 
 
 class Stream(Protocol):

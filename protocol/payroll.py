@@ -26,7 +26,7 @@ def finalise(book: ChunkBook, workers: WorkerBook) -> Iterator[Pay]:
     """Make all settled results final and say whom to pay what, in batches, sorted by peer."""
     earned: dict[PeerId, list[tuple[Chunk, float]]] = {}
     for chunk in list(book.settled.values()):
-        for peer, seconds in _reference_s(chunk, workers):
+        for peer, seconds in shares(chunk, workers):
             earned.setdefault(peer, []).append((chunk, seconds))
         chunk.fire(Trigger.FINALISE, 0.0)
         book.touch(chunk)
@@ -34,7 +34,8 @@ def finalise(book: ChunkBook, workers: WorkerBook) -> Iterator[Pay]:
         yield from _payments(peer, earned[peer], workers)
 
 
-def _reference_s(chunk: Chunk, workers: WorkerBook) -> Iterator[tuple[PeerId, float]]:
+def shares(chunk: Chunk, workers: WorkerBook) -> Iterator[tuple[PeerId, float]]:
+    """Whom the accepted result of a chunk is to be paid to, and how many credits each."""
     right = [vote for vote in chunk.votes.values() if vote.key == chunk.accepted_key]
     seconds = [vote.compute_s * _speed(workers, vote.worker) for vote in right]
     for vote in right:

@@ -56,7 +56,12 @@ class WorkerState:
     last_heard: float
     last_result_at: float
     outstanding: dict[ChunkId, float] = field(default_factory=dict)
-    """Chunks with the worker in the order in which it runs them, and when each was given."""
+    """Chunks with the worker in the order in which it runs them, and when each was given; see `WorkerBook.give`."""
+
+    @property
+    def level(self) -> int:
+        """How many chunks each of its slots holds at least."""
+        return len(self.outstanding) // self.offer.slots
 
     @property
     def peer(self) -> PeerId:
@@ -87,10 +92,16 @@ class WorkerBook:
         """The last terms of each worker that ever took part."""
         self.overdue_from = float("inf")
         """Nobody counts as gone before: looking at all workers at each event would be most of the work."""
+        self._slots = 0
+        self._levels: dict[int, dict[PeerId, WorkerState]] = {}
+        """Those at work by their level, for the same reason: nearly all hold as much as they should."""
 
     def add(self, offer: WorkerReady, now: float) -> None:
         """The worker takes part from now on."""
-        self.active[offer.peer] = WorkerState(offer, last_heard=now, last_result_at=now)
+        self._forget(offer.peer)
+        self.active[offer.peer] = state = WorkerState(offer, last_heard=now, last_result_at=now)
+        self._levels.setdefault(state.level, {})[offer.peer] = state
+        self._slots += offer.slots
         self.overdue_from = min(self.overdue_from, now + SILENCE_S_MAX)
         self.offers[offer.peer] = offer
         new = Tally(clean=offer.clean, clean_before=offer.clean, introduced=offer.introduced)
@@ -98,22 +109,59 @@ class WorkerBook:
 
     def remove(self, peer: PeerId, reason: str) -> WorkerState | None:
         """The worker no longer takes part; None when it did not."""
-        state = self.active.pop(peer, None)
+        state = self._forget(peer)
         if state is not None:
             self.tallies[peer].left = reason
         return state
 
+    def _forget(self, peer: PeerId) -> WorkerState | None:
+        state = self.active.pop(peer, None)
+        if state is not None:
+            self._slots -= state.offer.slots
+            self._leave_level(state)
+        return state
+
+    def _leave_level(self, state: WorkerState) -> None:
+        level = self._levels[state.level]
+        del level[state.peer]
+        if not level:
+            del self._levels[state.level]
+
+    def give(self, state: WorkerState, chunk: ChunkId, now: float) -> None:
+        """The worker has the chunk from now on, behind those that it has."""
+        self._leave_level(state)
+        state.outstanding[chunk] = now
+        self._levels.setdefault(state.level, {})[state.peer] = state
+
+    def take(self, state: WorkerState, chunk: ChunkId) -> None:
+        """The worker no longer has the chunk. Idempotent."""
+        self._leave_level(state)
+        state.outstanding.pop(chunk, None)
+        self._levels.setdefault(state.level, {})[state.peer] = state
+
     @property
     def slots(self) -> int:
         """Slots of all workers together, at least one."""
-        return max(1, sum(state.offer.slots for state in self.active.values()))
+        return max(1, self._slots)
 
     def by_load(self, depth: int) -> list[WorkerState]:
         """Those with room when each slot holds `depth` chunks, least loaded first; ties by speed, then by peer id."""
         return sorted(
-            (state for state in self.active.values() if state.room(depth) > 0),
+            (
+                state
+                for level, states in self._levels.items()
+                if level < depth
+                for state in states.values()
+                if state.room(depth) > 0
+            ),
             key=lambda state: (len(state.outstanding) / state.offer.slots, -state.offer.speed, state.peer),
         )
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError when what is kept to be fast disagrees with the workers."""
+        assert self._slots == sum(state.offer.slots for state in self.active.values())
+        assert {peer: state for states in self._levels.values() for peer, state in states.items()} == self.active
+        assert all(state.level == level for level, states in self._levels.items() for state in states.values())
 
     def clean_at_start(self) -> list[float]:
         """What the clean results that each worker brought along are worth, the local machine left out."""

@@ -1,9 +1,10 @@
 """`SandboxedExecutor`: runs chunks of strangers on this machine, in bubblewrap, or not at all."""
 
 import platform
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from peer.execution.environment import python_environment
 from peer.execution.launch import Launcher
@@ -11,7 +12,7 @@ from peer.execution.limits import LOAD_TIMEOUT_S
 from peer.execution.probe import try_sandbox
 from peer.execution.python_runtime import PYTHON_RUNTIME, PythonRunner
 from peer.execution.sandbox import SANDBOX_NAME
-from peer.seam import Runner
+from peer.seam import BlobFiles, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
 from protocol.errors import LocalError
@@ -30,6 +31,8 @@ class SandboxedExecutor:
 
     def __init__(self, load_timeout_s: float = LOAD_TIMEOUT_S) -> None:
         self._load_timeout_s = load_timeout_s
+        self.blobs: BlobFiles | None = None
+        """Set once the peer has any."""
         self._launcher: Launcher | None = None
         self._report: SandboxReport | None = None
         self._environment: bytes | None = None
@@ -59,12 +62,22 @@ class SandboxedExecutor:
 
     @asynccontextmanager
     async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
-        runner = PythonRunner(self.launcher_for(manifest.runtime), manifest, self._load_timeout_s)
-        runner.start()
-        try:
-            yield runner
-        finally:
-            await runner.aclose()
+        launcher = self.launcher_for(manifest.runtime)
+        async with self.files_of(manifest) as files:
+            runner = PythonRunner(launcher, manifest, self._load_timeout_s, files)
+            runner.start()
+            try:
+                yield runner
+            finally:
+                await runner.aclose()
+
+    def files_of(self, manifest: Manifest) -> AbstractAsyncContextManager[Mapping[str, Path]]:
+        """The blobs that the job reads, kept while it may; raises `LocalError`."""
+        if not manifest.blobs:
+            return nullcontext({})
+        if self.blobs is None:
+            raise LocalError("the job reads blobs, which only a running peer can fetch: start one with `peer start`")
+        return self.blobs.open(manifest)
 
     def launcher_for(self, runtime: str) -> Launcher:
         """What starts runners of that runtime; raises `LocalError` when it is not offered here."""

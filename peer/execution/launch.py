@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -53,14 +54,23 @@ class JobCode:
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
     cores: int = 1
+    blobs: tuple[tuple[str, Path], ...] = ()
+    """Files that it may read, by name."""
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "JobCode":
+    def of(cls, manifest: Manifest, blobs: Mapping[str, Path]) -> "JobCode":
         """The code of a manifest; its name is the file name where it is one."""
         filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
         cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
         return cls(
-            manifest.job, filename, manifest.code, manifest.entry, manifest.memory_bytes_max, cpu_s_max, manifest.cores
+            job=manifest.job,
+            filename=filename,
+            code=manifest.code,
+            entry=manifest.entry,
+            memory_bytes_max=manifest.memory_bytes_max,
+            cpu_s_max=cpu_s_max,
+            cores=manifest.cores,
+            blobs=tuple(sorted(blobs.items())),
         )
 
 
@@ -95,8 +105,8 @@ class Launcher:
         info, their_info = _pipe(theirs, ours)
         progress = _progress_file(ours)
         files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores)
-        arguments_fd = _memory_file(theirs, b"".join(one.encode() + b"\0" for one in arguments))
+        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores, blobs=job.blobs)
+        arguments_fd = _memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
         inside = (their_channel.fileno(), progress, _memory_file(theirs, self._settings(job, uid)))
         popen = subprocess.Popen(
             [

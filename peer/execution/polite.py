@@ -107,9 +107,11 @@ class PoliteExecutor:
     @asynccontextmanager
     async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
         launcher = self._executor.launcher_for(manifest.runtime)
-        runner = PythonRunner(_PoliteStarter(launcher, self._niceness, self._throttle), manifest)
-        runner.start()
-        try:
-            yield runner
-        finally:
-            await runner.aclose()
+        starter = _PoliteStarter(launcher, self._niceness, self._throttle)
+        async with self._executor.files_of(manifest) as files:
+            runner = PythonRunner(starter, manifest, blobs=files)
+            runner.start()
+            try:
+                yield runner
+            finally:
+                await runner.aclose()

@@ -6,7 +6,10 @@ leaves here: a worker signs what this gives it.
 
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import trio
@@ -27,6 +30,7 @@ from protocol.outcomes import decode_outcomes
 PYTHON_RUNTIME = "python"
 
 
+_NO_FILES: Mapping[str, Path] = MappingProxyType({})
 _FORGED = "the job wrote to the runner's own channel"
 
 
@@ -48,8 +52,15 @@ class Starter(Protocol):
 class PythonRunner:
     """A `Runner` (peer/seam.py) for python jobs. Started at once, so that it is warm when the first chunk comes."""
 
-    def __init__(self, launcher: Starter, manifest: Manifest, load_timeout_s: float = LOAD_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        launcher: Starter,
+        manifest: Manifest,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+        blobs: Mapping[str, Path] = _NO_FILES,
+    ) -> None:
         self._launcher = launcher
+        self._blobs = blobs
         self._manifest = manifest
         self._load_timeout_s = load_timeout_s
         self._process: SandboxProcess | None = None
@@ -83,7 +94,7 @@ class PythonRunner:
     def start(self) -> None:
         """Start the process, which begins to load the job; raises `LocalError` when that cannot be."""
         self._is_loaded = False
-        self._process = self._launcher.start(JobCode.of(self._manifest))
+        self._process = self._launcher.start(JobCode.of(self._manifest, self._blobs))
 
     async def _run(self, payload: bytes, count: int) -> Execution | ExecutionFailure:
         process = await self._living_process()

@@ -9,6 +9,7 @@ so the program inside takes a user id that nobody else has, before any foreign c
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from peer.execution.limits import (
 from protocol.errors import LocalError
 
 SANDBOX_NAME = "bubblewrap"
+BLOBS_AT = Path("/blobs")
+"""The folder inside with the job's blobs."""
+BLOB_VARIABLE = "PEER_BLOB_"
+"""With a blob's name after it, the variable that has its path."""
 
 _FIXED_ENVIRONMENT = (
     ("HOME", "/tmp"),
@@ -77,16 +82,22 @@ def _uid_map() -> list[tuple[int, int]]:
 
 
 def bubblewrap_arguments(
-    interpreter: Interpreter, files: BubblewrapFiles, *, root: bool, threads: int = 1
+    interpreter: Interpreter,
+    files: BubblewrapFiles,
+    *,
+    root: bool,
+    threads: int = 1,
+    blobs: Sequence[tuple[str, Path]] = (),
 ) -> list[str]:
     """What stands between `bwrap` and the command. For `--args FD`: on the command line the sandbox could read it."""
     arguments = [*_namespaces(root), *_powers(root)]
     arguments += ["--info-fd", str(files.info), "--seccomp", str(files.seccomp)]
-    arguments += [*_system(), *_own_binds(interpreter), *_writable_places()]
+    arguments += [*_system(), *_own_binds(interpreter), *_blob_binds(blobs), *_writable_places()]
     arguments += ["--perms", "0444", "--ro-bind-data", str(files.users), "/etc/passwd"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
     counts = ((name, str(threads)) for name in _THREADS)
-    for name, value in (*_FIXED_ENVIRONMENT, *counts, *interpreter.environment):
+    of_blobs = [(f"{BLOB_VARIABLE}{name}", str(BLOBS_AT / name)) for name, _ in blobs]
+    for name, value in (*_FIXED_ENVIRONMENT, *counts, *interpreter.environment, *of_blobs):
         arguments += ["--setenv", name, value]
     return arguments
 
@@ -127,6 +138,13 @@ def _own_binds(interpreter: Interpreter) -> list[str]:
         arguments += ["--ro-bind", str(source), str(target)]
     for file in _SYSTEM_FILES:
         arguments += ["--ro-bind-try", file, file]
+    return arguments
+
+
+def _blob_binds(blobs: Sequence[tuple[str, Path]]) -> list[str]:
+    arguments = ["--perms", "0755", "--dir", str(BLOBS_AT)] if blobs else []
+    for name, source in blobs:
+        arguments += ["--ro-bind", str(source), str(BLOBS_AT / name)]
     return arguments
 
 

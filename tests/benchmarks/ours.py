@@ -6,7 +6,7 @@ Everything is as it is shipped: Noise, Yamux, signatures, commitments, the sandb
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
@@ -34,15 +34,22 @@ FIND_TIMEOUT_S = 60.0
 
 
 @asynccontextmanager
-async def open_network(workers: int = WORKERS) -> AsyncIterator[Coordinator]:
-    """Worker peers of one slot each, and a coordinator that has found all of them."""
+async def open_network(
+    workers: int = WORKERS, options_of: Callable[[int], list[str]] = lambda _: [], pids: list[int] | None = None
+) -> AsyncIterator[Coordinator]:
+    """Worker peers of one slot each, and a coordinator that has found all of them.
+
+    `options_of`: more options for the worker of that number; `pids` is given the process of each.
+    """
     with tempfile.TemporaryDirectory(prefix="pp-") as folder, ExitStack() as stack:
         bootstrap: list[str] = []
         for number in range(workers):
-            options = ["--listen", LISTEN, "--slots", "1"]
+            options = ["--listen", LISTEN, "--slots", "1", *options_of(number)]
             for address in bootstrap:
                 options += ["--bootstrap", address]
             child = stack.enter_context(ChildPeer(DataFolder(Path(folder) / f"worker{number}"), *options))
+            if pids is not None:
+                pids.append(child.pid)
             bootstrap += await trio.to_thread.run_sync(lambda: child.wait_for("ready").bootstrap)  # noqa: B023
         async with _open_coordinator(Path(folder) / "coordinator", bootstrap, workers) as coordinator:
             yield coordinator

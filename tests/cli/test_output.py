@@ -10,7 +10,7 @@ from rich.console import Console
 from cli import results
 from cli.console import clean
 from cli.exits import DONE, FAILED, INTERRUPTED, NO_WORKER
-from cli.progress import StoryTail, detail
+from cli.progress import StoryTail, detail, waiting_for
 from cli.results import exit_code, first_failures, write_results
 from cli.show import job_report, jobs_table, peers_table, status_table
 from cli.text import count, fault_mark, seconds, size
@@ -112,6 +112,14 @@ def test_a_story_is_told_once_though_its_beginning_is_forgotten():
 def test_chunks_that_count_for_now_are_shown_as_done():
     view = job(chunks={"voted": 2, "accepted": 1, "failed": 1, "pending": 6, "split": 3}, items_done=2, elapsed_s=2.0)
     assert detail(view) == "items · 4/10 chunks · 0 workers · 1.0/s"
+
+
+def test_the_line_below_the_bar_tells_the_time_left_and_what_is_waited_for():
+    assert waiting_for(job()) == ""
+    assert waiting_for(job(JobState.RUNNING, left_s=12.0, waits=["1 chunk waits", "more"])) == (
+        "about 12.0 s left; 1 chunk waits"
+    )
+    assert waiting_for(job(JobState.CALLING, message="looking for workers", waits=["4 items"])) == "looking for workers"
 
 
 def test_what_others_wrote_cannot_steer_the_terminal():

@@ -3,6 +3,7 @@
 from functools import cache
 
 from protocol.accusation import Accusation
+from protocol.blob_record import BlobProvider
 from protocol.capability import Capability, RuntimeOffer
 from protocol.limits import RECORD_LIFETIME_S
 from protocol.signing import Envelope, Identity
@@ -44,6 +45,12 @@ def accusation(issuer: int, accused: int, *, lifetime_s: float = RECORD_LIFETIME
             expires_at_unix_s=NOW_UNIX_S + lifetime_s,
         )
     )
+
+
+@cache
+def provider(number: int, blob: bytes, *, lifetime_s: float = RECORD_LIFETIME_S) -> Envelope:
+    expires_at_unix_s = NOW_UNIX_S + lifetime_s
+    return identity(number).sign(BlobProvider(provided_blob=blob, sequence=1, expires_at_unix_s=expires_at_unix_s))
 
 
 @cache

@@ -5,11 +5,11 @@ from random import Random
 
 import msgspec
 import pytest
-from dht_records import NOW_UNIX_S, accusation, capability, identity, record
+from dht_records import NOW_UNIX_S, accusation, capability, identity, provider, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dht.keys import SHARD_BITS, accusation_key, belongs, directory_key, keys_of, names_of, shard_bits
+from dht.keys import SHARD_BITS, accusation_key, belongs, blob_key, directory_key, keys_of, names_of, shard_bits
 from dht.record_set import Held, RecordSet
 from dht.record_store import LateRecord, RecordStore
 from protocol.errors import BadRecord, BadSignature
@@ -130,6 +130,22 @@ def test_accusations_are_checked_as_all_records() -> None:
     stolen = msgspec.structs.replace(accusation(1, 2), signer=identity(3).peer_id)
     with pytest.raises(BadSignature):
         store().add(key, stolen, NOW_UNIX_S)
+
+
+def test_a_provider_record_lies_under_the_key_of_its_blob_and_nowhere_else() -> None:
+    blob, other = bytes(32), bytes(31) + b"1"
+    kept = store()
+    assert kept.add(blob_key(blob), provider(1, blob), NOW_UNIX_S).accepted
+    assert kept.add(blob_key(blob), provider(2, blob), NOW_UNIX_S).accepted
+    for wrong in (KEY, blob_key(other), accusation_key(identity(1).peer_id)):
+        with pytest.raises(BadRecord, match="does not belong"):
+            store().add(wrong, provider(1, blob), NOW_UNIX_S)
+    for lifetime_s in (-1e6, 1e6):
+        with pytest.raises(BadRecord):
+            store().add(blob_key(blob), provider(1, blob, lifetime_s=lifetime_s), NOW_UNIX_S)
+    stolen = msgspec.structs.replace(provider(1, blob), signer=identity(3).peer_id)
+    with pytest.raises(BadSignature):
+        store().add(blob_key(blob), stolen, NOW_UNIX_S)
 
 
 def test_a_capability_that_looks_like_an_accusation_hurts_itself_alone() -> None:

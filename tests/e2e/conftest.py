@@ -12,8 +12,8 @@ def start_peer(tmp_path: Path) -> Iterator[StartPeer]:
     """`start_peer(name, *options)`: a peer of its own for this test."""
     peers: list[Peer] = []
 
-    def start(name: str, *options: str) -> Peer:
-        peers.append(start_one(tmp_path / name, *options))
+    def start(name: str, *options: str, **where: object) -> Peer:
+        peers.append(start_one(tmp_path / name, *options, **where))
         return peers[-1]
 
     yield start

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,20 +59,24 @@ class Peer:
         return self.process.wait(timeout=20)
 
 
-def start_one(folder: Path, *options: str) -> Peer:
-    """Start a peer; its stdout is read unbuffered, so that `select` tells the truth."""
+def start_one(folder: Path, *options: str, within: Sequence[str] = (), listen: str = LISTEN) -> Peer:
+    """Start a peer; its stdout is read unbuffered, so that `select` tells the truth.
+
+    `within`: a command that runs another one in its own place, such as `nsenter`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "stderr.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [
+                *within,
                 *COMMAND,
                 "start",
                 "--json",
                 "--data",
                 str(folder),
                 "--listen",
-                LISTEN,
+                listen,
                 "--cores",
                 "1",
                 "--nice",

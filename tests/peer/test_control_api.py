@@ -19,6 +19,7 @@ from peer.journal import Journal
 from peer.presence import MachineSenses
 from peer.trust_book import TrustBook
 from peer.views import (
+    CandidateView,
     JobRequest,
     JobState,
     JobView,
@@ -230,6 +231,25 @@ async def test_logs_are_given_by_chunk(ask, peer):
     peer.journal.add_log(job, 2, "p", "two")
     assert [row.text for row in await ask("logs", job)] == ["one", "two"]
     assert [row.text for row in await ask("logs", job, 2)] == ["two"]
+
+
+async def test_logs_come_in_pages(ask, peer, monkeypatch):
+    monkeypatch.setattr("peer.journal.LOG_ROWS_PER_READ", 2)
+    job = await ask("submit", REQUEST)
+    for number in range(3):
+        peer.journal.add_log(job, number, "p", str(number))
+    first = await ask("logs", job)
+    assert [row.text for row in first] == ["0", "1"]
+    rest = await ask("logs", job, None, first[-1].number)
+    assert [row.text for row in rest] == ["2"]
+    assert await ask("logs", job, None, rest[-1].number) == []
+
+
+async def test_the_list_of_jobs_leaves_the_candidates_out(ask, peer):
+    job = await ask("submit", REQUEST)
+    peer.journal.save_job(msgspec.structs.replace(peer.view(job), candidates=[CandidateView(peer="p", state="bid")]))
+    assert [one.candidates for one in await ask("jobs")] == [[]]
+    assert [one.peer for one in (await ask("job", job)).candidates] == ["p"]
 
 
 async def test_a_change_is_waited_for_and_a_final_job_is_not(ask, peer, nursery):

@@ -351,3 +351,24 @@ async def test_a_function_that_remembers_convicts_nobody(autojump_clock: trio.te
         view, _ = await v.finish(coordinator, coordinator.submit(request(range(20), verify="quorum:2", local=1)))
         assert view.state is JobState.FAILED and "deterministic" in view.message
         assert not view.liars and not coordinator.trust.banned()
+
+
+async def test_a_running_job_tells_who_holds_what_and_an_ended_one_keeps_its_auction(autojump_clock):
+    async with village() as town:
+        await town.worker("good", FunctionExecutor(square, item_s=1.0))
+        await town.worker("stuck", FunctionExecutor(square, hang=True))
+        await town.worker("dear", FunctionExecutor(square), price=99.0)
+        coordinator = await town.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(20), local=0, verify="none", price_max=10.0))
+        await pass_time(15.0)
+        view = coordinator.view(job)
+        stuck = next(one for one in view.workers if one.peer == town.peer("stuck"))
+        assert stuck.chunks_now == 2 and stuck.oldest_s > 10.0 and stuck.heard_s <= 2.5
+        (line,) = [one for one in view.waits if town.peer("stuck") in one]
+        assert line.startswith("1 chunk runs on") and "others took 1.0 s" in line
+        ended, _ = await town.finish(coordinator, job)
+        assert (ended.state, ended.items_done, ended.waits, ended.left_s) == (JobState.DONE, 20, [], None)
+        kept = {one.peer: one for one in town.journal.job(job).candidates}
+        assert len(kept) == 3
+        assert (kept[town.peer("dear")].state, kept[town.peer("dear")].reason) == ("refused", "price too low")
+        assert kept[town.peer("good")].paid is not None and kept[town.peer("dear")].paid is None

@@ -109,9 +109,9 @@ def test_logs_are_bounded_per_job(journal, monkeypatch):
     journal.add_log(JobId("other"), 0, "p", "untouched")
     for chunk in range(5):
         journal.add_log(JOB, chunk, "p", f"line {chunk}")
-    assert [row[0] for row in journal.logs(JOB)] == [2, 3, 4]
-    assert journal.logs(JOB, 3) == [(3, "p", "line 3")]
-    assert journal.logs(JobId("other")) == [(0, "p", "untouched")]
+    assert [row[1] for row in journal.logs(JOB)] == [2, 3, 4]
+    assert [row[1:] for row in journal.logs(JOB, 3)] == [(3, "p", "line 3")]
+    assert [row[1:] for row in journal.logs(JobId("other"))] == [(0, "p", "untouched")]
 
 
 def test_old_finished_jobs_go_with_their_results_but_running_ones_stay(journal, monkeypatch):

@@ -1,68 +1,24 @@
 """Jobs that go on: after a pause, after this peer was stopped, and after it was killed at any of its writes."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import shutil
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 from dying_journal import DyingJournal, Killed
-from village import FunctionExecutor, Village, request, village
+from lives import ITEMS, SQUARES, finish, lie, life, pass_time, ran, running, square, wanted
+from village import FunctionExecutor, village
 
 from peer import coordinator as coordinator_module
-from peer.coordinator import Coordinator
 from peer.journal import Journal
 from peer.seam import ExecutionFailure
-from peer.views import JobRequest, JobState, JobView, ResultLine
+from peer.views import JobState, JobView
 from protocol.errors import LocalError
 from protocol.ids import JobId
 from protocol.messages.job import FailureKind
-
-ITEMS = range(24)
-SQUARES = [n * n for n in ITEMS]
-
-
-def square(item: object) -> object:
-    assert isinstance(item, int)
-    return item * item
-
-
-def lie(item: object) -> object:
-    assert isinstance(item, int)
-    return item * item + 1
-
-
-async def pass_time(virtual_s: float) -> None:
-    with trio.move_on_after(virtual_s):
-        await trio.sleep_forever()
-
-
-@asynccontextmanager
-async def life(journal: Journal, *workers: Callable[[object], object]) -> AsyncIterator[tuple[Village, Coordinator]]:
-    """One life of the peer on this journal, with these workers; the same peers in each life."""
-    try:
-        async with village() as v:
-            v.journal = journal
-            for name, function in zip("abcdef", workers or (square, square), strict=False):
-                await v.worker(name, FunctionExecutor(function, item_s=1.0))
-            yield v, await v.coordinator(FunctionExecutor(square, item_s=1.0))
-    finally:
-        journal.close()
-
-
-def wanted(**changes: object) -> JobRequest:
-    return request(ITEMS, **{"verify": "none", "local": 0, **changes})
-
-
-def ran(v: Village) -> set[object]:
-    """The items that any worker has executed."""
-    return {item for name in v.workers for item in v.executors[name].runs}
-
-
-async def finish(v: Village, coordinator: Coordinator, job: JobId) -> tuple[JobView, list[ResultLine]]:
-    with trio.fail_after(1000.0):
-        return await v.finish(coordinator, job)
 
 
 async def start_and_stop(path: Path, after_s: float = 6.5, **changes: object) -> tuple[JobId, set[int]]:
@@ -292,14 +248,48 @@ async def test_a_job_waits_for_the_network_after_a_start_and_can_be_ended_meanwh
         assert coordinator.view(job).state is JobState.CANCELLED
 
 
+# Paying.
+
+
+@pytest.mark.parametrize("banned", [False, True])
+async def test_workers_are_paid_for_a_run_that_was_cut_off_when_the_job_ends(
+    autojump_clock: trio.testing.MockClock, *, banned: bool
+) -> None:
+    async with village() as v:
+        for name in "ab":
+            await v.worker(name, FunctionExecutor(square, item_s=1.0))
+        seam = v.seam("coordinator", FunctionExecutor(square))
+        async with running(v, seam) as coordinator:
+            job = coordinator.submit(wanted())
+            await pass_time(6.5)
+        accepted = v.journal.outcomes(job)
+        givers = {line.item: line.worker for line in v.journal.results(job)}
+        assert sum(worker.view().credits_earned for worker in v.workers.values()) == 0
+        async with running(v, seam) as coordinator:
+            coordinator.resume_unfinished()
+            if banned:
+                coordinator.trust.ban(v.peer("b"), 1e6, "the owner said so")
+            view, _ = await finish(v, coordinator, job)
+            while coordinator.running() or not v.workers["a"].view().credits_earned:
+                await pass_time(1.0)
+            await pass_time(30.0)
+        forfeited = sum(givers[item] == v.peer("b") for item in accepted) if banned else 0
+        earned = sum(worker.view().credits_earned for worker in v.workers.values())
+        assert earned == pytest.approx(24.0 - forfeited) and forfeited < 24 == view.items_done
+        assert v.journal.credits()["spent"] == pytest.approx(earned) == pytest.approx(view.credits)
+        assert v.journal.owed_earlier(job) == [] and v.journal.read("SELECT * FROM owed") == []
+
+
 # Killed.
 
 
-async def live_and_die(journal: DyingJournal, policy: str, *workers: Callable[[object], object]) -> None:
+async def live_and_die(
+    journal: DyingJournal, policy: str, *workers: Callable[[object], object], seed: int = 0, local: int = 0
+) -> None:
     """One life, until the job ends or the journal dies."""
     try:
-        async with life(journal, *workers) as (v, coordinator):
-            job = coordinator.submit(wanted(verify=policy))
+        async with life(journal, *workers, seed=seed) as (v, coordinator):
+            job = coordinator.submit(wanted(verify=policy, local=local))
             await finish(v, coordinator, job)
     except* Killed:
         pass
@@ -331,4 +321,32 @@ async def test_a_coordinator_killed_at_any_write_loses_and_repeats_nothing(
                 assert (view.state, view.doubtful) == (JobState.DONE, 0), write
                 assert [line.result for line in lines] == SQUARES, write
             assert not ran(v) & accepted, write
+            assert policy != "none" or v.journal.credits()["spent"] <= 24.0 + 1e-6, f"{write}: paid twice"
             assert jobs or (write == 1 and not after), "a job that was taken is not known any more"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_coordinator_killed_as_it_catches_a_liar_still_takes_back_what_the_liar_gave_to_past_jobs(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, *, after: bool
+) -> None:
+    async with life(Journal.open(tmp_path / "past.sqlite"), square, lie) as (v, coordinator):
+        past = coordinator.submit(wanted(local=1))
+        _, lines = await finish(v, coordinator, past)
+        assert [line.result for line in lines] != SQUARES, "the liar was believed"
+    for write in count(1):
+        path = tmp_path / f"{write}.sqlite"
+        shutil.copy(tmp_path / "past.sqlite", path)
+        journal = DyingJournal.open_dying(path, write, after=after)
+        await live_and_die(journal, "audit:1", square, lie, seed=1, local=1)
+        async with life(Journal.open(path), square, lie, seed=2) as (v, coordinator):
+            await v.nursery.start(coordinator.redo_doubtful)
+            coordinator.resume_unfinished()
+            await finish(v, coordinator, coordinator.submit(wanted(verify="audit:1", local=1)))
+            with trio.fail_after(1000.0):
+                while [line.result for line in v.journal.results(past)] != SQUARES:
+                    await pass_time(1.0)
+            assert coordinator.view(past).doubtful == 0, write
+        if journal.writes < write:
+            break
+    assert write > 12

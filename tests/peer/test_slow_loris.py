@@ -1,7 +1,8 @@
 """Workers that are never done: results that trickle or never end cost a moment and bounded memory, not the job."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -11,11 +12,12 @@ from village import FunctionExecutor, Village, request, village
 
 from peer.views import JobState, JobView
 from peer.worker_link import RESULT_BYTES_COLLECTED_MAX
+from protocol.bodies import Manifest
 from protocol.framing import frame
-from protocol.ids import digest
+from protocol.ids import BidId, LeaseId, digest
 from protocol.job_machine import DEADLINE_GRACE_S
 from protocol.limits import CHUNK_RESULT_BYTES_MAX, FRAME_SIZE_BYTES_MAX, HEARTBEAT_INTERVAL_S, PART_SIZE_BYTES_MAX
-from protocol.messages.job import JOB_CODEC, Heartbeat, PayloadPart
+from protocol.messages.job import JOB_CODEC, Award, Bid, Call, Heartbeat, Leaving, PayloadPart
 from protocol.worker_book import SILENCE_S_MAX
 from simulations.memory_stream import PIPE_SIZE_BYTES_MAX
 
@@ -132,3 +134,66 @@ async def test_endless_results_end_at_the_limit_on_memory(autojump_clock: trio.t
         assert f"goes over {RESULT_BYTES_COLLECTED_MAX} in all" in state
     under_way = PIPE_SIZE_BYTES_MAX + 2 * FRAME_SIZE_BYTES_MAX
     assert RESULT_BYTES_COLLECTED_MAX < loris.bytes_sent < 1.01 * RESULT_BYTES_COLLECTED_MAX + under_way
+
+
+class Mute(Hostile):
+    """Reads the call, and says nothing more than a byte now and then; or no more once it has won."""
+
+    def __init__(self, *, bids: bool) -> None:
+        super().__init__(nothing_but_heartbeats)
+        self._bids = bids
+        self.hung_up = trio.Event()
+
+    async def _by_the_book(self) -> None:
+        call = await self.next(Call)
+        if self._bids:
+            bid = Bid(call_id=call.call_id, bid=BidId("1"), price=0.1, slots=64, speed=9.0, ready_s=0.0, expires_s=9.0)
+            await self.channel.send(bid)
+            await self.next(Award)
+        try:
+            for byte in frame(JOB_CODEC.encode(Leaving(lease=LeaseId("a" * 32), reason="x" * 200))):
+                await self.stream.send(bytes([byte]))
+                await trio.sleep(1.0)
+        finally:
+            self.hung_up.set()
+
+
+@pytest.mark.parametrize("bids", [False, True])
+async def test_who_never_answers_the_call_or_is_never_ready_does_not_keep_others_from_it(
+    bids: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It bids for all the slots that the job wants: before, nobody else was called for as long as it lived."""
+    async with village() as v:
+        mute = Mute(bids=bids)
+        join(v, mute)
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(10), local=0, verify="none", worker_wait_s=60.0))
+        with trio.move_on_after(5.0):
+            await trio.sleep_forever()
+        await v.worker("late", FunctionExecutor(square))
+        view, lines = await v.finish(coordinator, job)
+        assert [line.result for line in lines] == [n * n for n in range(10)], view.message
+        assert view.elapsed_s < 30.0
+        if bids:
+            assert mute.hung_up.is_set()
+            (kept,) = [one for one in view.candidates if one.peer == mute.peer]
+            assert (kept.state, kept.reason) == ("unreachable", "won, but was not ready in time")
+
+
+class SlowToOpen(FunctionExecutor):
+    """An environment that takes a minute to prepare."""
+
+    @asynccontextmanager
+    async def open_runner(self, manifest: Manifest) -> AsyncIterator[FunctionExecutor]:
+        await trio.sleep(60.0)
+        yield self
+
+
+async def test_a_worker_that_takes_a_minute_to_prepare_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("slow", SlowToOpen(square))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        job = coordinator.submit(request(range(10), local=0, verify="none", worker_wait_s=90.0))
+        view, lines = await v.finish(coordinator, job)
+        assert [line.result for line in lines] == [n * n for n in range(10)], view.message
+        assert 60.0 < view.elapsed_s < 70.0

@@ -3,7 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.auction import RECALL_S_MIN, AuctionMachine, AuctionRules, AwardBid, CallPeer, CandidateState, DeclineBid
+from protocol.auction import (
+    ANSWER_S_MAX,
+    PREPARE_S_MAX,
+    RECALL_S_MAX,
+    RECALL_S_MIN,
+    SILENCE_S_MAX,
+    AuctionMachine,
+    AuctionRules,
+    AwardBid,
+    CallPeer,
+    CandidateState,
+    DeclineBid,
+    HangUp,
+)
 from protocol.capability import Capability
 from protocol.ids import BidId, PeerId
 from protocol.limits import BID_WINDOW_S, CALLS_CONCURRENT_MAX
@@ -133,3 +146,49 @@ def test_the_clearing_price_makes_the_winner_equal_to_the_loser(price: float, sp
     losing = score(terms) + margin
     paid = clearing_price(terms, losing, 1e9)
     assert abs(score(Terms(paid, speed)) - losing) < 1e-6 * (1 + losing)
+
+
+def test_peers_that_never_answer_do_not_keep_others_from_a_call() -> None:
+    auction = machine()
+    mute = [record(f"a{n:02}") for n in range(CALLS_CONCURRENT_MAX)]
+    assert len(auction.found([*mute, record("z")], 0.0)) == CALLS_CONCURRENT_MAX
+    auction.tick(BID_WINDOW_S)
+    assert auction.next_deadline() == ANSWER_S_MAX
+    effects = auction.tick(ANSWER_S_MAX)
+    hung_up = {one.peer for one in effects if isinstance(one, HangUp)}
+    assert hung_up == {one.peer for one in mute}
+    assert [one.record.peer for one in effects if isinstance(one, CallPeer)] == ["z"]
+    assert auction.candidates[mute[0].peer].reason == "no answer to the call in 20 s"
+    assert auction.tick(ANSWER_S_MAX + RECALL_S_MAX - 0.1) == ()
+
+
+def test_a_winner_that_falls_silent_before_it_is_ready_makes_room() -> None:
+    auction = machine(slots=1)
+    auction.found([record("a")], 0.0)
+    assert auction.bid_received(PeerId("a"), bid(1.0), 1.0) == (AwardBid(PeerId("a"), bid(1.0), 1.0, 1),)
+    assert auction.found([record("b")], 2.0) == (), "its slot is all that is wanted"
+    auction.heard(PeerId("a"), 5.0)
+    assert auction.tick(1.0 + SILENCE_S_MAX) == (), "it lives"
+    assert auction.tick(5.0 + SILENCE_S_MAX) == (
+        HangUp(PeerId("a"), "won, but was not ready in time"),
+        CallPeer(record("b")),
+    )
+
+
+def test_a_winner_that_lives_but_is_never_ready_makes_room_in_the_end() -> None:
+    auction = machine(slots=1)
+    auction.found([record("a")], 0.0)
+    auction.bid_received(PeerId("a"), bid(1.0), 1.0)
+    auction.heard(PeerId("a"), PREPARE_S_MAX)
+    assert auction.next_deadline() == 1.0 + PREPARE_S_MAX
+    assert [type(one) for one in auction.tick(1.0 + PREPARE_S_MAX)] == [HangUp]
+
+
+def test_who_is_ready_is_no_longer_watched_here() -> None:
+    auction = machine(slots=1)
+    auction.found([record("a")], 0.0)
+    auction.bid_received(PeerId("a"), bid(1.0), 1.0)
+    auction.ready(PeerId("a"))
+    auction.heard(PeerId("a"), 2.0)
+    assert auction.next_deadline() is None
+    assert auction.tick(1e6) == ()

@@ -75,6 +75,8 @@ def _strategy(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.integers(_or(info.ge, 0), _or(info.le, 2**53))
         case inspect.FloatType():
             return st.floats(_or(info.ge, _or(info.gt, 0.0)), _or(info.le, 1e18), exclude_min=info.gt is not None)
+        case inspect.StrType(pattern=str() as pattern):
+            return st.from_regex(pattern)
         case inspect.StrType():
             return st.text(max_size=min(_or(info.max_length, _SHORT), _SHORT))
         case inspect.BytesType():
