@@ -7,6 +7,8 @@ FAILED = 1
 WRONG_USE = 2
 NO_WORKER = 3
 UNDECIDED = 4
+UNFINISHED = 5
+"""The job ended at its budget or deadline, with a part of its items."""
 INTERRUPTED = 130
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import blobs, proof, simulate, trust
+from cli import blobs, owner, proof, simulate, start_options, submit_options, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
@@ -40,11 +40,14 @@ app.add_typer(blobs.app, name="cache")
 app.command("ledger")(trust.ledger)
 app.command("put")(blobs.put)
 app.command("get")(blobs.get)
+app.add_typer(owner.config, name="config")
+for command in (owner.pause, owner.resume, owner.requests, owner.accept):
+    app.command()(command)
 
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--data", metavar="DIR", help="Data folder of the peer. [default: PEER_DATA, or your own]"),
+    typer.Option("--data", metavar="DIR", help="Data folder of the peer. (default: PEER_DATA, or your own)"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Job = Annotated[str, typer.Argument(help="The job's id, the beginning of it, or `last`.", metavar="JOB")]
@@ -54,28 +57,6 @@ Bootstrap = Annotated[
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it live until the job has ended.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over results that are already there.")]
 
-Compare = Annotated[
-    str,
-    typer.Option(
-        metavar="HOW",
-        help="When two results are the same: exact, canonical, tolerance:RTOL,ATOL, tolerance:auto, image:DB; "
-        "verify: the job file's verify(item, result) checks each instead.",
-    ),
-]
-
-Blob = Annotated[
-    list[str],
-    typer.Option(
-        "--blob",
-        metavar="NAME=FILE|ID",
-        help="A file, or a blob by its id, that run(item) reads at /blobs/NAME (PEER_BLOB_NAME); may be repeated.",
-    ),
-]
-
-SamePlatform = Annotated[
-    bool, typer.Option("--same-platform", help="Compare results of a chunk among workers of one kind alone.")
-]
-
 
 @app.command()
 def start(
@@ -84,10 +65,16 @@ def start(
     ] = [],  # noqa: B006 - Typer copies it
     bootstrap: Bootstrap = [],  # noqa: B006
     data: Data = None,
-    slots: Annotated[
-        int | None, typer.Option(min=0, help="Chunks to run at once. [default: all cores but one]")
-    ] = None,
-    price: Annotated[float, typer.Option(min=0, help="Credits per reference-second.")] = 1.0,
+    cores: start_options.Cores = None,
+    memory: start_options.Memory = None,
+    price: start_options.Price = None,
+    schedule: start_options.Hours = None,
+    when_idle: start_options.WhenIdle = None,
+    on_battery: start_options.OnBattery = None,
+    max_cpu: start_options.MaxCpu = None,
+    accept: start_options.Accept = None,
+    runtimes: start_options.Runtimes = None,
+    nice: start_options.Nice = None,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -104,8 +91,18 @@ def start(
         listen=listen,
         bootstrap=bootstrap,
         folder=_folder(data),
-        slots=slots,
-        price=price,
+        settings=_settings_typed(
+            cores=cores,
+            memory=memory,
+            price=price,
+            schedule=schedule,
+            when_idle=when_idle,
+            on_battery=on_battery,
+            max_cpu=max_cpu,
+            accept=accept,
+            runtimes=runtimes,
+            nice=nice,
+        ),
         fault=fault,
         end_with_input=end_with_input,
         as_json=as_json,
@@ -119,31 +116,28 @@ def submit(
     job_file: Annotated[Path, typer.Argument(help="A file with `def run(item)`.", metavar="JOB_FILE")],
     inputs: Annotated[Path, typer.Option("--map", metavar="FILE", help="One JSON value per line, one line per item.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("results"),
-    verify: Annotated[
-        str, typer.Option(help="How results are checked: adaptive, none, quorum:N or audit:RATE.")
-    ] = "adaptive",
-    max_error: Annotated[
-        float, typer.Option(metavar="SHARE", help="adaptive: most wrong results among those accepted.")
-    ] = MAX_ERROR,
-    max_overhead: Annotated[
-        float, typer.Option(metavar="N", help="adaptive: most executions per chunk in an honest network.")
-    ] = MAX_OVERHEAD,
-    assume_liars: Annotated[
-        float, typer.Option(metavar="SHARE", help="adaptive: the share of peers that may lie, all together.")
-    ] = ASSUME_LIARS,
-    audit_share: Annotated[
-        str, typer.Option(metavar="SHARE", help="adaptive: how much of this machine's slots audits may use.")
-    ] = f"{AUDIT_SHARE:.0%}",
-    compare: Compare = "exact",
-    same_platform: SamePlatform = False,
-    local: Annotated[str, typer.Option(metavar="N|off", help="Slots of this machine that work too.")] = "1",
-    price_max: Annotated[float, typer.Option(min=0, help="Most credits per reference-second to pay.")] = 10.0,
-    item_timeout: Annotated[float, typer.Option(metavar="S", help="Most seconds for one item.")] = 600.0,
-    memory: Annotated[int, typer.Option(metavar="MIB", min=64, help="Most memory for one slot, in MiB.")] = 2048,
-    workers_max: Annotated[int, typer.Option(min=1, max=256, help="Most workers at once.")] = 64,
-    worker_wait: Annotated[float, typer.Option(metavar="S", min=0, help="How long to look for a first worker.")] = 20.0,
-    blob: Blob = [],  # noqa: B006
-    name: Annotated[str | None, typer.Option(help="What to call the job. [default: the file's name]")] = None,
+    verify: submit_options.Verify = "adaptive",
+    max_error: submit_options.MaxError = MAX_ERROR,
+    max_overhead: submit_options.MaxOverhead = MAX_OVERHEAD,
+    assume_liars: submit_options.AssumeLiars = ASSUME_LIARS,
+    audit_share: submit_options.AuditShare = f"{AUDIT_SHARE:.0%}",
+    compare: submit_options.Compare = "exact",
+    same_platform: submit_options.SamePlatform = False,
+    local: submit_options.Local = "1",
+    cores: submit_options.Cores = "1",
+    memory: submit_options.Memory = "2G",
+    gpu: submit_options.Gpu = "",
+    runtime_version: submit_options.RuntimeVersion = "",
+    disk: submit_options.Disk = "",
+    max_price: submit_options.MaxPrice = "10",
+    budget: submit_options.Budget = None,
+    deadline: submit_options.Deadline = None,
+    paired_only: submit_options.PairedOnly = False,
+    item_timeout: submit_options.ItemTimeout = 600.0,
+    workers_max: submit_options.WorkersMax = 64,
+    worker_wait: submit_options.WorkerWait = 20.0,
+    blob: submit_options.Blob = [],  # noqa: B006
+    name: Annotated[str | None, typer.Option(help="What to call the job. (default: the file's name)")] = None,
     force: Force = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
     bootstrap: Bootstrap = [],  # noqa: B006
@@ -151,6 +145,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Run a job on the network: `run(item)` for each line of the inputs."""
+    from cli.needs import NeedsTyped
     from cli.submit import SubmitOptions, make_request
     from cli.submit import submit as submit_job
 
@@ -176,9 +171,9 @@ def submit(
         compare=compare,
         same_platform=same_platform,
         local=local,
-        price_max=price_max,
+        needs=NeedsTyped(cores, memory, gpu, runtime_version, disk, max_price, budget, deadline),
+        paired_only=paired_only,
         item_timeout_s=item_timeout,
-        memory_mib=memory,
         workers_max=workers_max,
         worker_wait_s=worker_wait,
     )
@@ -302,7 +297,7 @@ def job_results(
     job: Job,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", metavar="DIR", help="Folder for the results. [default: print them]"),
+        typer.Option("--out", metavar="DIR", help="Folder for the results. (default: print them)"),
     ] = None,
     force: Force = False,
     data: Data = None,
@@ -343,6 +338,12 @@ def _complain(error: BaseException, text: str | None = None) -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
     say(f"peer: {text or error}")
+
+
+def _settings_typed(**typed: str | bool | None) -> dict[str, str]:
+    """Those that were given, as the text of the settings file."""
+    given = {key.replace("_", "-"): value for key, value in typed.items() if value is not None}
+    return {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
 
 
 def _folder(data: Path | None) -> "DataFolder":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.exits import DONE, FAILED, INTERRUPTED, NO_WORKER
+from cli.exits import DONE, FAILED, INTERRUPTED, NO_WORKER, UNFINISHED
 from cli.text import count, short_peer
 from peer.views import JobState, JobView, ResultLine
 from protocol.errors import LocalError
@@ -30,6 +30,8 @@ def exit_code(job: JobView, done_before: int = 0) -> int:
             return FAILED if job.items_failed else DONE
         case JobState.CANCELLED:
             return INTERRUPTED
+        case JobState.STOPPED:
+            return UNFINISHED
         case JobState.FAILED if job.items_done <= done_before and not job.funnel.awarded:
             return NO_WORKER
     return FAILED

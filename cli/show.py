@@ -9,8 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import clean
-from cli.text import MARK, count, fault_mark, funnel_line, seconds, short_peer, size, with_names, worker_name
-from peer.views import ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
+from cli.text import (
+    MARK,
+    availability_line,
+    count,
+    fault_mark,
+    funnel_line,
+    seconds,
+    short_peer,
+    size,
+    with_names,
+    worker_name,
+)
+from peer.views import AskedView, ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
 STORY_LINES_MAX = 200
@@ -18,6 +29,7 @@ _STATE_STYLE = {
     JobState.DONE: "green",
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
+    JobState.STOPPED: "yellow",
     JobState.INTERRUPTED: "yellow",
     JobState.PAUSED: "yellow",
 }
@@ -36,6 +48,11 @@ def status_table(status: StatusView) -> RenderableType:
                   f"{count(status.records, 'directory record')} kept for others")  # fmt: skip
     table.add_row("offers", f"{', '.join(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
     table.add_row("slots", f"{status.slots_busy} of {status.slots} busy, {count(status.leases, 'lease')}")
+    working = status.availability.why_not is None
+    table.add_row("now", Text(availability_line(status.availability), "" if working else "yellow"))
+    table.add_row("allowed", status.limits)
+    if status.asked:
+        table.add_row("asked", f"{count(status.asked, 'peer')} would like to be let in: `peer requests`")
     table.add_row("price", f"{status.price:g} credits per reference-second, speed {status.speed:.2f}")
     table.add_row("work done", f"{count(status.chunks_run, 'chunk')}, {status.credits_earned:.2f} credits earned")
     table.add_row("own jobs", f"{status.jobs_running} running")
@@ -61,14 +78,28 @@ def peers_table(peers: Sequence[PeerView]) -> RenderableType:
             _reachability(one),
             clean(", ".join(one.runtimes)) or "-",
             clean(one.sandbox) or "-",
-            str(one.slots),
+            str(one.slots or "resting"),
             f"{one.price:g}",
             f"{one.speed:.2f}",
-            size(one.memory_bytes),
+            clean(", ".join([size(one.memory_bytes), *one.gpus])),
             clean(one.addresses[0]) if one.addresses else "-",
         )
         for note in filter(None, (fault_mark(one.fault), f"banned here: {one.banned}" if one.banned else "")):
             table.add_row("", Text(clean(note), "yellow"))
+    return table
+
+
+def requests_table(asked: Sequence[AskedView]) -> RenderableType:
+    """Who waits for the owner's leave."""
+    if not asked:
+        return Text("Nobody waits to be let in.")
+    table = Table("peer", box=None)
+    table.add_column("calls", justify="right")
+    table.add_column("first")
+    table.add_column("last")
+    for one in asked:
+        times = (datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M") for at in (one.first_unix_s, one.last_unix_s))
+        table.add_row(one.peer, f"{one.calls:,}", *times)
     return table
 
 

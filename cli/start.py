@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,18 +17,25 @@ import trio
 
 from cli.console import clean, print_json, say
 from cli.exits import DONE, FAILED, WrongUse
-from cli.text import count, fault_mark, short_peer
+from cli.text import availability_line, count, fault_mark, short_peer
 from peer.addresses import parse_address, parse_bootstrap
-from peer.core import BootstrapTried, ComplaintHeard, JobsResumed, Joined, NodeEvent, NodeSettings
+from peer.config_file import ConfigFile
+from peer.core import AvailabilityChanged, BootstrapTried, ComplaintHeard, JobsResumed, Joined, NodeEvent, NodeSettings
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.polite import PoliteExecutor
 from peer.execution.reference import measure_speed
 from peer.faults import Fault, FaultyExecutor, parse_fault
+from peer.gpus import find_gpus
 from peer.identity_store import load_or_create_identity
 from peer.job_blobs import JobBlobs
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
 from peer.node import Node
+from peer.own_machine import free_disk_bytes
+from peer.owner_settings import OwnerSettings, settings_from
+from peer.owner_side import OwnerSide, in_words, rules_of
+from peer.presence import MachineSenses
 from peer.seam import Executor, Seam
 from peer.views import StatusView
 from protocol.errors import LocalError, ParallelPeerError
@@ -53,11 +60,20 @@ class StartOptions:
     listen: Sequence[str]
     bootstrap: Sequence[str]
     folder: DataFolder
-    slots: int | None
-    price: float
+    settings: Mapping[str, str]
+    """The owner's settings, as they were typed."""
     fault: str | None
     end_with_input: bool
     as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options once they are understood."""
+
+    settings: OwnerSettings
+    bootstrap: Bootstrap
+    fault: Fault | None
 
 
 def run_peer(options: StartOptions) -> int:
@@ -68,13 +84,14 @@ def run_peer(options: StartOptions) -> int:
         bootstrap = [parse_bootstrap(address) for address in options.bootstrap]
         for address in options.listen:
             parse_address(address)
+        settings = settings_from(ConfigFile(options.folder.path).read(), options.settings)
     except LocalError as error:
         raise WrongUse(str(error)) from error
-    trio.run(_main, options, bootstrap, fault)
+    trio.run(_main, options, Wanted(settings, bootstrap, fault))
     return DONE
 
 
-async def _main(options: StartOptions, bootstrap: Bootstrap, fault: Fault | None) -> None:
+async def _main(options: StartOptions, wanted: Wanted) -> None:
     try:
         async with trio.open_nursery() as nursery:
             ending = Ending(nursery.cancel_scope.cancel)
@@ -83,7 +100,7 @@ async def _main(options: StartOptions, bootstrap: Bootstrap, fault: Fault | None
                 nursery.start_soon(ending.on_end_of_input)
             options.folder.create()
             with options.folder.locked():
-                await _run(options, bootstrap, fault, ending)
+                await _run(options, wanted, ending)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise _the_cause(group) from group
@@ -117,23 +134,38 @@ class Ending:
                 return
 
 
-async def _run(options: StartOptions, bootstrap: Bootstrap, fault: Fault | None, ending: Ending) -> None:
+async def _run(options: StartOptions, wanted: Wanted, ending: Ending) -> None:
     entropy = random.SystemRandom()
     identity = load_or_create_identity(options.folder.key, entropy)
-    voice = Voice(as_json=options.as_json, given=len(bootstrap))
+    voice = Voice(as_json=options.as_json, given=len(wanted.bootstrap))
     with closing(Journal.open(options.folder.journal)) as journal:
         executor = SandboxedExecutor()
+        polite = PoliteExecutor(executor, niceness=wanted.settings.nice, max_cpu=wanted.settings.max_cpu)
         async with open_libp2p_host(identity, options.listen or [_usual_place(options.folder)]) as host:
             _remember_port(options.folder, host)
-            faulty = _with_fault(executor, fault, entropy)
+            faulty = _with_fault(executor, wanted.fault, entropy)
             seam = Seam(identity, host, time.time, entropy, faulty, options.folder.path)
-            settings = _settings(options, bootstrap, await _speed(executor))
-            node = Node(seam, settings, options.folder, journal, voice.tell)
+            settings = _settings(options, wanted, await _speed(polite))
+            owner = _owner(wanted.settings, _with_fault(polite, wanted.fault, entropy), polite)
+            node = Node(seam, settings, options.folder, journal, voice.tell, owner)
             executor.blobs = JobBlobs(node.blobs)
             async with trio.open_nursery() as nursery:
                 await nursery.start(node.run)
                 ending.end = node.stop
                 voice.announce(node.status(), executor.sandbox_report().text)
+
+
+def _owner(settings: OwnerSettings, executor: Executor, polite: PoliteExecutor) -> OwnerSide:
+    # Without a priority of their own, runners could not be told from the owner's programs.
+    senses = MachineSenses(watch_use=settings.when_idle, watch_load=settings.nice > 0)
+    return OwnerSide(
+        executor=executor,
+        hold_back=polite.run,
+        senses=senses,
+        rules=rules_of(settings),
+        accept=settings.accept,
+        in_words=in_words(settings),
+    )
 
 
 class Voice:
@@ -142,9 +174,11 @@ class Voice:
     def __init__(self, *, as_json: bool, given: int) -> None:
         self._as_json = as_json
         self._given = given
+        self._announced = False
 
     def announce(self, status: StatusView, sandbox: str) -> None:
         """The peer runs."""
+        self._announced = True
         if self._as_json:
             ready = {"event": "ready", "peer": status.peer, "bootstrap": status.bootstrap, "sandbox": status.sandbox}
             self._event({**ready, "fault": status.fault, "pid": status.pid, "data": status.data_folder})
@@ -155,7 +189,10 @@ class Voice:
         self._say(f"  data     {status.data_folder}")
         without = f"none, so nobody else's code runs here: {sandbox}"
         self._say(f"  sandbox  {sandbox if status.sandbox else without}")
-        self._say(f"  offers   {count(status.slots, 'slot')} at {status.price:g} credits per reference-second")
+        self._say(f"  offers   {count(status.slots, 'core')} at {status.price:g} credits per reference-second")
+        self._say(f"  allowed  {status.limits}")
+        if status.availability.why_not is not None:
+            self._say(f"  now      {availability_line(status.availability)}")
         self._say("  another peer joins with")
         for address in status.bootstrap:
             self._say(f"    --bootstrap {address}{_reach(address)}")
@@ -173,6 +210,13 @@ class Voice:
                     self._event({"event": "joined", "contacts": contacts})
                 else:
                     self._say(self._standing(contacts))
+            case AvailabilityChanged() if not self._announced:
+                pass  # The announcement says it.
+            case AvailabilityChanged(why_not):
+                if self._as_json:
+                    self._event({"event": "availability", "why_not": why_not})
+                else:
+                    self._say(f"resting: {why_not}" if why_not else "working for others again")
             case JobsResumed(jobs):
                 if self._as_json:
                     self._event({"event": "resumed", "jobs": jobs})
@@ -212,11 +256,21 @@ def _deaf_to_broken_pipes() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _settings(options: StartOptions, bootstrap: Bootstrap, speed: float) -> NodeSettings:
-    slots = options.slots if options.slots is not None else max(1, (os.cpu_count() or 1) - 1)
-    memory = int(psutil.virtual_memory().total * MEMORY_SHARE)
-    policy = WorkerPolicy(slots=min(slots, CHUNKS_PER_BATCH_MAX), memory_bytes=memory, price=options.price, speed=speed)
-    return NodeSettings(policy=policy, bootstrap=bootstrap, fault=options.fault, version=_version())
+def _settings(options: StartOptions, wanted: Wanted, speed: float) -> NodeSettings:
+    allowed = wanted.settings
+    cores = max(1, (os.cpu_count() or 1) - 1) if allowed.cores is None else allowed.cores
+    memory = int(psutil.virtual_memory().total * MEMORY_SHARE) if allowed.memory is None else allowed.memory
+    policy = WorkerPolicy(
+        slots=min(cores, CHUNKS_PER_BATCH_MAX),
+        memory_bytes=memory,
+        price=allowed.price,
+        # What is stopped for half of the time takes twice as long, as seen from outside.
+        speed=speed * allowed.max_cpu,
+        runtimes=allowed.runtimes,
+        disk_bytes=free_disk_bytes(options.folder.path),
+        gpus=find_gpus(),
+    )
+    return NodeSettings(policy=policy, bootstrap=wanted.bootstrap, fault=options.fault, version=_version())
 
 
 def _with_fault(executor: Executor, fault: Fault | None, entropy: random.Random) -> Executor:

@@ -13,13 +13,13 @@ from cli.console import print_json, say, show
 from cli.exits import DONE, INTERRUPTED, WrongUse
 from cli.inputs import check_has_verify, prepare_out, read_items, read_job_file
 from cli.interrupts import terminated_like_interrupted
+from cli.needs import NeedsTyped, parse_needs
 from cli.progress import JobProgress, follow
 from cli.results import exit_code, first_failures, write_results
 from peer.control_client import ControlClient, NoPeer
 from peer.data_folder import DataFolder
 from peer.views import JobRequest, JobView
 from protocol.errors import LocalError, ParallelPeerError, Unavailable
-from protocol.limits import MIB
 
 JOIN_TIMEOUT_S = 30.0
 RUNTIMES = ("python",)
@@ -43,14 +43,14 @@ class SubmitOptions:
 RequestMaker = Callable[[str, list[object]], JobRequest]
 
 
-def make_request(*, runtime: str, local: str, memory_mib: int, **wanted: str | float | int) -> RequestMaker:
+def make_request(*, runtime: str, local: str, needs: NeedsTyped, **wanted: str | float | int) -> RequestMaker:
     """Check the options of a job; what comes back makes the request once code and items are read. Raises `WrongUse`."""
     if runtime not in RUNTIMES:
         raise WrongUse(f"no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
     wanted["audit_share"] = _share("--audit-share", str(wanted["audit_share"]))
     _check_policy(wanted)
     _check_comparator(str(wanted["compare"]))
-    plain = {**wanted, "runtime": runtime, "local": _slots(local), "memory_bytes_max": memory_mib * MIB}
+    plain = {**wanted, "runtime": runtime, "local": _slots(local), **parse_needs(needs)}
 
     def make(code: str, items: list[object]) -> JobRequest:
         return msgspec.convert({**plain, "code": code, "items": items}, JobRequest)

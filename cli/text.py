@@ -1,6 +1,6 @@
 """Small pieces of text that several commands show: ids, times, counts, the marks of peers that misbehave on purpose."""
 
-from peer.views import Funnel, JobView, WorkerView
+from peer.views import AvailabilityView, Funnel, JobView, WorkerView
 
 _FAULTS = {
     "lie": "lies",
@@ -53,7 +53,8 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def funnel_line(funnel: Funnel) -> str:
     """How the auction narrowed down, in one line."""
-    parts = [f"{funnel.found} found", f"{funnel.reached} reached"]
+    lacking = [f"{funnel.lacking} lacking something"] if funnel.lacking else []
+    parts = [f"{funnel.found} found", *lacking, f"{funnel.reached} reached"]
     if funnel.unreachable:
         parts.append(f"{funnel.unreachable} unreachable")
     parts += [f"{number} refused ({reason})" for reason, number in sorted(funnel.refused.items())]
@@ -61,6 +62,15 @@ def funnel_line(funnel: Funnel) -> str:
     if funnel.outbid:
         parts.append(f"{funnel.outbid} outbid")
     return ", ".join([*parts, f"{funnel.awarded} awarded"])
+
+
+def availability_line(view: AvailabilityView) -> str:
+    """Whether the worker works for others now, and if not, why and until when."""
+    if view.why_not is None:
+        return "it works for others"
+    left = f", for {seconds(view.paused_for_s)} more" if view.paused_for_s is not None else ""
+    way_out = "; `peer resume` ends that" if view.why_not.startswith("paused") else ""
+    return f"it does not work for others: {view.why_not}{left}{way_out}"
 
 
 def worker_name(worker: WorkerView) -> str:

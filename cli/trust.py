@@ -20,7 +20,7 @@ app = typer.Typer(
 # Typer reads these annotations when the program runs, so `Optional` and not `| None`.
 Data = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--data", metavar="DIR", help="Data folder of the peer. [default: PEER_DATA, or your own]"),
+    typer.Option("--data", metavar="DIR", help="Data folder of the peer. (default: PEER_DATA, or your own)"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Peer = Annotated[str, typer.Argument(help="The peer's id, or the beginning or end of it.", metavar="PEER")]

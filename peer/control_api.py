@@ -22,10 +22,13 @@ from hypercorn.trio import serve
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
+from peer.availability import Availability
 from peer.blob_transfers import BlobTransfers
 from peer.control_blobs import BlobApi, blob_routes
 from peer.control_client import REQUEST_SIZE_BYTES_MAX
+from peer.control_owner import OwnerApi, owner_routes
 from peer.control_trust import TrustApi, trust_routes
+from peer.door import Door
 from peer.journal import Journal
 from peer.result_data import line_to_json
 from peer.trust_book import TrustBook
@@ -92,6 +95,14 @@ class Controlled(Protocol):
         """The journal."""
 
     @property
+    def availability(self) -> Availability:
+        """When it works."""
+
+    @property
+    def door(self) -> Door:
+        """For whom it works."""
+
+    @property
     def transfers(self) -> BlobTransfers:
         """What its owner has put and fetched."""
 
@@ -140,6 +151,7 @@ def make_app(peer: Controlled) -> FastAPI:
         ("POST", "/jobs/{job}/retry", api.job_retry),
         ("POST", "/stop", api.stop),
         *trust_routes(TrustApi(peer)),
+        *owner_routes(OwnerApi(peer)),
         *blob_routes(BlobApi(peer)),
     )
     for method, path, handler in routes:

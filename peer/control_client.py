@@ -12,7 +12,20 @@ from urllib.parse import quote
 import msgspec
 
 from peer.blob_views import CacheView, Pruned, TransferRequest, TransferView
-from peer.views import JobRequest, JobView, LedgerView, PeerView, Retried, StatusView, TrustAction, TrustCase, TrustView
+from peer.views import (
+    AskedView,
+    AvailabilityView,
+    JobRequest,
+    JobView,
+    LedgerView,
+    PauseRequest,
+    PeerView,
+    Retried,
+    StatusView,
+    TrustAction,
+    TrustCase,
+    TrustView,
+)
 from protocol.errors import LocalError, Unavailable
 from protocol.limits import MIB
 
@@ -111,6 +124,22 @@ class ControlClient:
     def ledger(self) -> list[LedgerView]:
         """Credits by peer."""
         return self._ask("GET", "/ledger", list[LedgerView])
+
+    def pause_work(self, seconds: float | None) -> AvailabilityView:
+        """Work for nobody for so long, or until `resume_work`."""
+        return self._ask("POST", "/pause", AvailabilityView, msgspec.json.encode(PauseRequest(seconds=seconds)))
+
+    def resume_work(self) -> AvailabilityView:
+        """End a pause."""
+        return self._ask("POST", "/resume", AvailabilityView)
+
+    def requests(self) -> list[AskedView]:
+        """Who waits to be let in."""
+        return self._ask("GET", "/requests", list[AskedView])
+
+    def accept(self, peer: str) -> str:
+        """Let a peer in; its whole id."""
+        return self._ask("POST", f"/requests/{quote(peer, safe='')}/accept", dict[str, str])["peer"]
 
     def cache(self) -> CacheView:
         """Its blobs."""

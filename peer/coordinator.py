@@ -13,7 +13,7 @@ from peer.job_changes import JobChanges
 from peer.job_results import ResultSink
 from peer.job_retry import Part, Retry, ended_idle
 from peer.job_runner import JobRunner
-from peer.job_setup import JobBooks
+from peer.job_setup import JobBooks, what_is_left
 from peer.journal import Journal
 from peer.journal_sink import JournalSink
 from peer.proof_store import ProofStore
@@ -133,6 +133,8 @@ class Coordinator:
         request = self._journal.request(job)
         if request is None or not (retry.items or retry.resumes):
             return 0
+        if retry.resumes:
+            request = what_is_left(request, before, self._seam.wall_clock())
         request = msgspec.structs.replace(request, items=[request.items[item] for item in retry.items])
         runner = self._prepare(job, request, retry, self._save_end, numbers=retry.items)
         for line in reasons or [retry.in_words()]:

@@ -7,7 +7,7 @@ still carries messages, then the network.
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,7 @@ import trio
 from dht.directory import Directory
 from dht.lookup_driver import OnLookup
 from dht.service import DhtService
-from peer.seam import Seam
+from peer.seam import Executor, Seam
 from peer.worker import OnComplaint, OnReceipt, Worker
 from protocol.capability import Capability
 from protocol.errors import LocalError
@@ -60,13 +60,20 @@ class ComplaintHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class AvailabilityChanged:
+    """The worker may work again (None), or why it may not."""
+
+    why_not: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobsResumed:
     """So many jobs of this peer go on that ran when it last ended."""
 
     jobs: int
 
 
-NodeEvent = BootstrapTried | Joined | ComplaintHeard | JobsResumed
+NodeEvent = BootstrapTried | Joined | ComplaintHeard | AvailabilityChanged | JobsResumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +107,7 @@ class Part:
 class PeerCore:
     """A peer without its surroundings. `tell` is called, without waiting, as joining goes on.
 
-    Without a `book` no addresses are remembered.
+    Without a `book` no addresses are remembered. `worker_executor`: for the work of others, else the seam's.
     """
 
     def __init__(
@@ -114,6 +121,7 @@ class PeerCore:
         memory: WorkerMemory = NO_MEMORY,
         book: AddressBook | None = None,
         on_lookup: OnLookup | None = None,
+        worker_executor: Executor | None = None,
     ) -> None:
         self.seam = seam
         self.settings = settings
@@ -121,7 +129,8 @@ class PeerCore:
             seam.host, identity=seam.identity, random=seam.random, wall_clock=seam.wall_clock, on_lookup=on_lookup
         )
         self.directory = Directory(self.dht, seam.identity, random=seam.random, wall_clock=seam.wall_clock)
-        self.worker = Worker(seam, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, memory=memory)
+        theirs = seam if worker_executor is None else replace(seam, executor=worker_executor)
+        self.worker = Worker(theirs, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, memory=memory)
         self.started_at = -inf
         self._tell = tell
         self._book = book
@@ -153,14 +162,18 @@ class PeerCore:
     def capability(self, sequence: int) -> Capability:
         """What this peer offers, for the directory."""
         policy = self.settings.policy
+        offers = [one for one in self.seam.executor.offers() if policy.runtimes is None or one.name in policy.runtimes]
         return Capability(
             peer=self.seam.identity.peer_id,
             sequence=sequence,
             expires_at_unix_s=self.seam.wall_clock() + RECORD_LIFETIME_S,
             addresses=tuple(self.seam.host.addresses()),
-            runtimes=tuple(self.seam.executor.offers()) if policy.slots else (),
-            slots=policy.slots,
+            runtimes=tuple(offers) if policy.slots else (),
+            # The runtimes stay while it does not work, so that this record takes the place of the one with slots.
+            slots=0 if self.worker.suspended is not None else policy.slots,
             memory_bytes=policy.memory_bytes,
+            disk_bytes=policy.disk_bytes,
+            gpus=policy.gpus,
             price=policy.price,
             speed=policy.speed,
             fault=self.settings.fault,

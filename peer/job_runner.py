@@ -18,7 +18,7 @@ from peer.job_effects import JobEffects
 from peer.job_items import JobItems
 from peer.job_owing import Debt, JobOwing
 from peer.job_results import JobResults
-from peer.job_setup import JobBooks, check_runnable, manifest_of, rules_of, target_of
+from peer.job_setup import JobBooks, check_runnable, manifest_of, needs_of, rules_of, target_of
 from peer.job_standing import Standing
 from peer.job_terms import JobTerms
 from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
@@ -58,6 +58,7 @@ _STATE_OF = {
     Ending.FAILED: JobState.FAILED,
     Ending.NO_WORKER: JobState.FAILED,
     Ending.CANCELLED: JobState.CANCELLED,
+    Ending.STOPPED: JobState.STOPPED,
     Ending.PAUSED: JobState.PAUSED,
 }
 
@@ -85,7 +86,7 @@ class JobRunner:
         self._job = job
         self._request = request
         self._books = books
-        can_execute = check_runnable(request, policy, seam.executor)
+        can_execute = check_runnable(request, policy, seam)
         self._open_ended = open_ended
         self._items = JobItems(numbers)
         self._sizes_bytes = self._items.add(request.items)
@@ -114,7 +115,7 @@ class JobRunner:
             fail=self._fail,
         )
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
-        terms = JobTerms(job, signed, request, max(1, wanted), books.trust, books.on_stranger)
+        terms = JobTerms(job, signed, request, max(1, wanted), books.trust, books.on_stranger, needs_of(request))
         self._pool = WorkerPool(seam, directory, terms, answers)
         work = LocalWork(seam.executor, manifest, self._items.payload, answers.on_local, answers.on_audited)
         self._local = LocalSlots(work, request.local)
@@ -224,7 +225,7 @@ class JobRunner:
 
     def _on_ended(self, ending: Ending, reason: str) -> None:
         if ending is Ending.NO_WORKER:
-            reason = f"{reason}: {funnel_in_words(self._pool.auction)}"
+            reason = f"{reason}: {funnel_in_words(self._pool.auction, self._pool.lacking)}"
         self._end(_STATE_OF[ending], reason)
 
     def _fail(self, error: LocalError) -> None:
@@ -274,7 +275,7 @@ class JobRunner:
             elapsed_s=self._standing.elapsed_s(),
             items=len(self._items),
             workers=worker_views(self._machine, self._pool.auction, self._me),
-            funnel=funnel_of(self._pool.auction),
+            funnel=funnel_of(self._pool.auction, self._pool.lacking),
             bytes_sent=sent,
             bytes_received=received,
             events=self._standing.story(),
@@ -293,4 +294,4 @@ class JobRunner:
             return ""
         if not self._pool.searched:
             return "looking for workers in the directory"
-        return f"looking for workers: {funnel_in_words(self._pool.auction)}"
+        return f"looking for workers: {funnel_in_words(self._pool.auction, self._pool.lacking)}"

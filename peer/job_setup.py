@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
+
+import msgspec
 
 from peer.job_results import ResultSink
-from peer.seam import Executor
+from peer.own_machine import own_machine
+from peer.seam import Seam
 from peer.trust_book import TrustBook
-from peer.views import JobRequest
+from peer.views import JobRequest, JobView
 from protocol.blobs import blob_digest, parse_blob_id
 from protocol.bodies import JobBlob, Manifest, Receipt
 from protocol.comparators import Kind, parse_comparator
@@ -14,10 +18,15 @@ from protocol.errors import LocalError
 from protocol.fraud_proof import FraudProof
 from protocol.ids import JobId, PeerId
 from protocol.job_events import Effect
+from protocol.job_limits import JobLimits
 from protocol.job_machine import JobRules
-from protocol.limits import BLOBS_PER_JOB_MAX
+from protocol.limits import BLOBS_PER_JOB_MAX, SHORT_TEXT_LENGTH_MAX
 from protocol.planner import Target
+from protocol.requirements import Requirements, lacks
 from protocol.verification import Audit, VerificationPolicy
+
+LEFT_MIN = 1e-6
+"""Credits or seconds of a job whose limit was passed while it did not run: it ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +48,12 @@ class JobBooks:
     on_effect: Callable[[Effect], None]
 
 
-def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Executor) -> bool:
+def check_runnable(request: JobRequest, policy: VerificationPolicy, seam: Seam) -> bool:
     """Whether this machine can execute the job's chunks itself; raises `LocalError` when it must and cannot."""
-    if any(offer.name == request.runtime for offer in executor.offers()):
+    missing = missing_here(request, seam)
+    if missing and request.local:
+        raise LocalError(f"this machine lacks {' and '.join(missing)} itself: use --local off")
+    if not missing and any(offer.name == request.runtime for offer in seam.executor.offers()):
         return True
     if parse_comparator(request.compare).kind is Kind.VERIFY:
         raise LocalError(
@@ -52,6 +64,44 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, executor: Ex
     if isinstance(policy, Audit):
         raise LocalError(f"audits need {request.runtime} in a sandbox on this machine: use --verify quorum:2")
     return False
+
+
+def needs_of(request: JobRequest) -> Requirements:
+    """What each slot needs besides memory; raises `LocalError` that names what is wrong."""
+    needs = Requirements(
+        cores=request.cores,
+        gpu=request.gpu[:SHORT_TEXT_LENGTH_MAX],
+        runtime_version=request.runtime_version[:SHORT_TEXT_LENGTH_MAX],
+        disk_bytes=request.disk_bytes,
+    )
+    if problem := needs.problem():
+        raise LocalError(f"--{problem}")
+    return needs
+
+
+def missing_here(request: JobRequest, seam: Seam) -> list[str]:
+    """What this machine itself lacks for the job. Looked for only where the job requires something unusual."""
+    needs = needs_of(request)
+    if needs == Requirements():
+        return []
+    return list(lacks(needs, request.memory_bytes_max, request.runtime, own_machine(seam.executor, seam.data_folder)))
+
+
+def limits_of(request: JobRequest) -> JobLimits:
+    """At which cost or time it ends with what it has."""
+    return JobLimits(
+        inf if request.budget is None else request.budget, inf if request.deadline_s is None else request.deadline_s
+    )
+
+
+def what_is_left(request: JobRequest, before: JobView, now_unix_s: float) -> JobRequest:
+    """The request of a job that goes on: less what it has paid, and less the time since it was submitted."""
+    budget, deadline_s = request.budget, request.deadline_s
+    if budget is not None:
+        budget = max(budget - before.price, LEFT_MIN)
+    if deadline_s is not None:
+        deadline_s = max(deadline_s - (now_unix_s - before.submitted_at_unix_s), LEFT_MIN)
+    return msgspec.structs.replace(request, budget=budget, deadline_s=deadline_s)
 
 
 def target_of(request: JobRequest) -> Target:
@@ -70,6 +120,7 @@ def rules_of(request: JobRequest, policy: VerificationPolicy, *, can_execute: bo
         same_platform=request.same_platform,
         item_timeout_s=request.item_timeout_s,
         worker_wait_s=request.worker_wait_s,
+        limits=limits_of(request),
     )
 
 
@@ -86,6 +137,7 @@ def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifes
         item_timeout_s=request.item_timeout_s,
         memory_bytes_max=request.memory_bytes_max,
         compare=request.compare,
+        cores=request.cores,
         blobs=tuple(
             JobBlob(name=one.name, blob=blob_digest(parse_blob_id(one.id)), size_bytes=one.size_bytes)
             for one in request.blobs

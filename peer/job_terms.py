@@ -7,9 +7,11 @@ from typing import Protocol
 from peer.trust_book import TrustBook
 from peer.views import JobRequest
 from peer.worker_link import CheckedResult
+from protocol.capability import Capability
 from protocol.ids import ChunkId, JobId, PeerId
 from protocol.job_events import Event
 from protocol.messages.job import Call
+from protocol.requirements import Requirements, lacks
 from protocol.signing import Envelope
 
 
@@ -41,6 +43,17 @@ class JobTerms:
     trust: TrustBook
     on_stranger: Callable[[PeerId], None]
     """Told of workers that nothing is known of."""
+    needs: Requirements
+
+    def missing(self, record: Capability) -> list[str]:
+        """What the peer of this record lacks for the job."""
+        if not record.slots:
+            return ["its owner's leave to work now"]
+        memory_bytes, runtime = self.request.memory_bytes_max, self.request.runtime
+        missing = list(lacks(self.needs, memory_bytes, runtime, record.machine()))
+        if self.request.paired_only and not self.trust.is_paired(record.peer):
+            missing.append("your pairing")
+        return missing
 
     def call(self, call_id: int) -> Call:
         """The call for bids."""
@@ -52,4 +65,6 @@ class JobTerms:
             memory_bytes=self.request.memory_bytes_max,
             chunk_count=len(self.request.items),
             price_max=self.request.price_max,
+            deadline_s=self.request.deadline_s or 0.0,
+            needs=self.needs,
         )

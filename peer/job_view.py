@@ -1,5 +1,7 @@
 """A job as people see it, put together from its machines at one moment."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from peer.job_plan import plan_of
@@ -8,14 +10,18 @@ from peer.views import Funnel, JobView, WorkerView
 from protocol.auction import AuctionMachine, CandidateState
 from protocol.ids import PeerId
 from protocol.job_machine import JobMachine
+from protocol.requirements import closest_in_words
 from protocol.worker_book import Tally
 
+Lacking = Mapping[PeerId, Sequence[str]]
 
-def funnel_of(auction: AuctionMachine) -> Funnel:
-    """Found, reached, refused (each reason with its count), bid, outbid, awarded."""
+
+def funnel_of(auction: AuctionMachine, lacking: Lacking) -> Funnel:
+    """Found, lacking something, reached, refused (each reason with its count), bid, outbid, awarded."""
     candidates = list(auction.candidates.values())
     return Funnel(
-        found=len(candidates),
+        found=len(auction.candidates.keys() | lacking.keys()),
+        lacking=len(lacking),
         reached=sum(one.reached for one in candidates),
         unreachable=sum(one.state is CandidateState.UNREACHABLE for one in candidates),
         refused=auction.refusals(),
@@ -25,16 +31,20 @@ def funnel_of(auction: AuctionMachine) -> Funnel:
     )
 
 
-def funnel_in_words(auction: AuctionMachine) -> str:
+def funnel_in_words(auction: AuctionMachine, lacking: Lacking) -> str:
     """Why there is no worker, in one line, with the way out."""
-    funnel = funnel_of(auction)
+    funnel = funnel_of(auction, lacking)
     if not funnel.found:
         return "the directory knows no other peer that offers this: is --bootstrap right, is another peer running?"
-    parts = [f"{funnel.found} found", f"{funnel.reached} reached"]
+    if not auction.candidates:
+        return f"{funnel.found} found: {closest_in_words(lacking)}"
+    parts = [f"{funnel.found} found", *([f"{funnel.lacking} lacking something"] if lacking else [])]
+    parts += [f"{funnel.reached} reached"]
     parts += [f"{count} refused ({reason})" for reason, count in funnel.refused.items()]
     parts += [f"{funnel.bid} bid", f"{funnel.outbid} outbid", f"{funnel.awarded} awarded"]
     silent = sorted({one.reason for one in auction.candidates.values() if one.state is CandidateState.UNREACHABLE})
-    return ", ".join(parts) + "".join(f"; unreachable: {reason}" for reason in silent[:3])
+    notes = [f"unreachable: {reason}" for reason in silent[:3]] + ([closest_in_words(lacking)] if lacking else [])
+    return "; ".join([", ".join(parts), *notes])
 
 
 def worker_views(machine: JobMachine, auction: AuctionMachine, local: PeerId) -> list[WorkerView]:

@@ -1,24 +1,29 @@
 """One peer on a machine: the core of every peer, with the coordinator, the journal and the control API."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from peer.accusations import Accusations
+from peer.availability import Availability
 from peer.blob_store import BlobStore
 from peer.blob_transfers import BlobTransfers
 from peer.blobs import Blobs
 from peer.complaints import Complaints
 from peer.control_api import Jobs, serve_control
 from peer.coordinator import Coordinator
-from peer.core import JobsResumed, Joined, NodeEvent, NodeSettings, Part, PeerCore
+from peer.core import AvailabilityChanged, JobsResumed, Joined, NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
+from peer.door import Door
 from peer.journal import Journal
 from peer.node_views import peer_views, status_view
+from peer.owner_side import OwnerSide
 from peer.reachability import try_peers
 from peer.seam import Seam
+from peer.trust_book import TrustBook
 from peer.views import PeerView, StatusView
 from peer.worker_memory import JournalMemory
 from protocol import encoding
@@ -44,12 +49,17 @@ class Node:
         folder: DataFolder,
         journal: Journal,
         tell: Callable[[NodeEvent], None],
+        owner: OwnerSide,
     ) -> None:
         self.seam = seam
         self.settings = settings
         self.folder = folder
         self.journal = journal
+        self.owner = owner
         self._tell = tell
+        trust = TrustBook(journal, seam.wall_clock)
+        self.door = Door(owner.accept, trust.is_paired, seam.wall_clock, seam.data_folder)
+        self.availability = Availability(owner.rules, owner.senses, seam.wall_clock, self._on_availability)
         self.complaints = Complaints(seam.wall_clock, tell)
         self.core = PeerCore(
             seam,
@@ -57,13 +67,16 @@ class Node:
             tell=self._on_event,
             on_receipt=self._keep_receipt,
             on_complaint=self.complaints.hear,
-            memory=JournalMemory(journal),
+            memory=JournalMemory(journal, self.door.leave),
             book=journal,
+            worker_executor=owner.executor,
         )
         self.dht = self.core.dht
         self.directory = self.core.directory
         self.worker = self.core.worker
-        self.accusations = Accusations(seam, self.dht, replays=settings.policy.slots > 0)
+        self.accusations = Accusations(
+            replace(seam, executor=owner.executor), self.dht, replays=settings.policy.slots > 0
+        )
         self.blobs = Blobs(seam, self.dht, BlobStore(folder.blobs))
         self.transfers = BlobTransfers(self.blobs)
         self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
@@ -79,7 +92,11 @@ class Node:
         control = Part("the control API", self._serve_control)
         accusations = Part("fraud proofs", partial(self.accusations.run, self.coordinator))
         redo = Part("doing results again", self.coordinator.redo_doubtful)
-        await self.core.run(blobs, transfers, coordinator, accusations, redo, control, task_status=task_status)
+        availability = Part("the owner's rules", self.availability.run)
+        hold_back = Part("holding runners back", self.owner.hold_back)
+        await self.core.run(
+            blobs, transfers, coordinator, accusations, redo, availability, hold_back, control, task_status=task_status
+        )
 
     def stop(self) -> None:
         """End `run` within a couple of seconds. Idempotent."""
@@ -111,6 +128,14 @@ class Node:
     async def _serve_control(self, *, task_status: "TaskStatus[list[str]]") -> None:
         with self.folder.socket_to_bind() as socket:
             await serve_control(self, socket, task_status=task_status)
+
+    def _on_availability(self, why_not: str | None) -> None:
+        if why_not is None:
+            self.worker.resume()
+        else:
+            self.worker.suspend(why_not)
+        self.directory.publish_soon()
+        self._tell(AvailabilityChanged(why_not))
 
     def _on_event(self, event: NodeEvent) -> None:
         """A peer that has joined can find workers: now its unfinished jobs go on."""

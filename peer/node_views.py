@@ -43,6 +43,9 @@ def status_view(node: "Node") -> StatusView:
         fault=node.settings.fault,
         complaints=node.complaints.count,
         complaint=node.complaints.last,
+        availability=node.availability.view(),
+        limits=node.owner.in_words,
+        asked=len(node.door.asked()),
     )
 
 
@@ -59,6 +62,7 @@ def peer_views(node: "Node", records: Sequence[Capability], answered: Mapping[Pe
             price=one.price,
             speed=one.speed,
             memory_bytes=one.memory_bytes,
+            gpus=[gpu.model or gpu.vendor for gpu in one.gpus],
             addresses=list(one.addresses),
             reachable=answered.get(one.peer),
             connected=one.peer in connected,

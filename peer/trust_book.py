@@ -44,6 +44,10 @@ class TrustBook:
         record = self._record(peer)
         return PAIRED_CLEAN if record.paired else record.clean_at(self._now())
 
+    def is_paired(self, peer: str) -> bool:
+        """Whether its owner is known here."""
+        return self._record(peer).paired
+
     def is_introduced(self, peer: PeerId, receipts: Sequence[Envelope]) -> bool:
         """Whether somebody whom we know has paid this peer for work; raises `RemoteError` for a forged receipt.
 

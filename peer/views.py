@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from protocol.limits import BLOB_NAME_PATTERN
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
+from protocol.requirements import CORES_MAX
 
 
 class JobState(StrEnum):
@@ -21,6 +22,8 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """At its budget or deadline, with what it had."""
     INTERRUPTED = "interrupted"
     """This peer was stopped while the job ran, and could not go on with it when it was started again."""
     PAUSED = "paused"
@@ -33,7 +36,7 @@ class JobState(StrEnum):
     @property
     def can_go_on(self) -> bool:
         """Whether the job has not come to an end of its own: `peer job resume` does the rest."""
-        return self not in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+        return self not in (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.STOPPED)
 
 
 class BlobUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,18 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     price_max: Annotated[float, Meta(ge=0)] = 10.0
     item_timeout_s: Annotated[float, Meta(gt=0, le=86400)] = 600.0
     memory_bytes_max: Annotated[int, Meta(ge=64 * 1024**2)] = 2 * 1024**3
+    cores: Annotated[int, Meta(ge=1, le=CORES_MAX)] = 1
+    """For each slot."""
+    gpu: str = ""
+    """See `protocol/requirements.py` for this and the next two."""
+    runtime_version: str = ""
+    disk_bytes: Annotated[int, Meta(ge=0)] = 0
+    paired_only: bool = False
+    """Whether only peers that are paired here may work on it."""
+    budget: Annotated[float, Meta(gt=0)] | None = None
+    """Credits in all; once so many are owed, the job ends with what it has."""
+    deadline_s: Annotated[float, Meta(gt=0)] | None = None
+    """From its start; then the job ends with what it has."""
     workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
     worker_wait_s: Annotated[float, Meta(ge=0)] = 20.0
     """How long to look for a first worker (with local off) before the job fails."""
@@ -79,6 +94,8 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     """How the auction narrowed down: why nothing runs, where nothing runs."""
 
     found: int = 0
+    lacking: int = 0
+    """Not called, since they lack something that the job requires."""
     reached: int = 0
     unreachable: int = 0
     refused: dict[str, int] = {}
@@ -280,6 +297,7 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     price: float = 0.0
     speed: float = 1.0
     memory_bytes: int = 0
+    gpus: list[str] = []
     addresses: list[str] = []
     reachable: bool | None = None
     """None when it was not tried."""
@@ -295,6 +313,31 @@ class ComplaintView(msgspec.Struct, frozen=True, kw_only=True):
     coordinator: str
     text: str
     at_unix_s: float
+
+
+class AvailabilityView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the worker may work for others at this moment."""
+
+    why_not: str | None = None
+    """In words; None: it may."""
+    paused_for_s: float | None = None
+    """How long the owner's pause still lasts; None without one, and for one that lasts until it is ended."""
+
+
+class AskedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A coordinator that waits for the owner's leave."""
+
+    peer: str
+    calls: int = 0
+    first_unix_s: float
+    last_unix_s: float
+
+
+class PauseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A pause of the worker."""
+
+    seconds: Annotated[float, Meta(gt=0)] | None = None
+    """None: until it is ended."""
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
@@ -326,6 +369,11 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """How often, since this peer was started, a coordinator found a result of this machine wrong."""
     complaint: ComplaintView | None = None
     """The last of them."""
+    availability: AvailabilityView = AvailabilityView()
+    limits: str = ""
+    """What else its owner has set, in words."""
+    asked: int = 0
+    """How many coordinators wait for the owner's leave."""
 
 
 class ResultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

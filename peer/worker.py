@@ -7,7 +7,7 @@ and counted; the others go on.
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,18 @@ from protocol.ids import PeerId
 from protocol.limits import COORDINATORS_REMEMBERED_MAX
 from protocol.network import JOB_PROTOCOL, Stream
 from protocol.signing import Envelope
-from protocol.worker_events import Effect, Event, HearComplaint, KeepReceipt, SessionEnded, SessionOpened, Stop, Tick
+from protocol.worker_events import (
+    Effect,
+    Event,
+    HearComplaint,
+    KeepReceipt,
+    Resume,
+    SessionEnded,
+    SessionOpened,
+    Stop,
+    Suspend,
+    Tick,
+)
 from protocol.worker_machine import WorkerMachine
 from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
@@ -72,7 +83,8 @@ class Worker:
         self._seam = seam
         self._on_receipt = on_receipt
         self._on_complaint = on_complaint
-        names = sorted({offer.name for offer in seam.executor.offers()})
+        policy = replace(policy, versions={offer.name: offer.version for offer in seam.executor.offers()})
+        names = sorted(policy.versions)
         offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
         environments = {name: seam.executor.environment(name) for name in offered}
         self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory)
@@ -103,6 +115,20 @@ class Worker:
                 await self._ended.park()
         if self._nursery:
             self._nursery.cancel_scope.cancel()
+
+    def suspend(self, reason: str) -> None:
+        """Leave all leases and take no calls until `resume`; coordinators are told the reason. Idempotent."""
+        if self._machine.suspended != reason:
+            self._handle(Suspend(reason))
+
+    def resume(self) -> None:
+        """Take calls again. Idempotent."""
+        self._handle(Resume())
+
+    @property
+    def suspended(self) -> str | None:
+        """Why it does not work at this moment; None: it may."""
+        return self._machine.suspended
 
     def view(self) -> WorkerNumbers:
         """The numbers for a status."""

@@ -1,15 +1,16 @@
 """The worker's memory of coordinators, from the receipts in the journal."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from peer.journal import Journal
 from protocol import encoding
 from protocol.errors import LocalError, RemoteError
 from protocol.ids import PeerId
 from protocol.messages.base import from_plain
-from protocol.messages.job import INTRODUCTIONS_MAX
+from protocol.messages.job import INTRODUCTIONS_MAX, RefusalReason
 from protocol.signing import Envelope
+from protocol.worker_policy import Problem
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +18,17 @@ log = logging.getLogger(__name__)
 class JournalMemory:
     """See `protocol.worker_memory`. A journal that fails is logged, and remembers nothing then."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, leave: Callable[[PeerId], Problem | None] = lambda peer: None) -> None:
         self._journal = journal
+        self._leave = leave
+
+    def leave(self, peer: PeerId) -> Problem | None:
+        """What the door says; it stays shut while the journal cannot be read."""
+        try:
+            return self._leave(peer)
+        except LocalError as error:
+            log.warning("whom to let in is not known: %s", error)
+            return RefusalReason.NOT_ACCEPTED, "this worker cannot tell whom it works for"
 
     def standing(self, peer: PeerId) -> float:
         """Credits that a peer has earned from us beyond what we have earned from it."""

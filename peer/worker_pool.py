@@ -67,6 +67,8 @@ class WorkerPool:
         self.manifest = terms.manifest
         self._calls = 0
         self._receipts = 0
+        self.lacking: dict[PeerId, list[str]] = {}
+        """What those found last lack that were not called for it."""
         self.earlier_credits = self.earlier_price = 0.0
         """Paid for runs of the job that were cut off."""
         self.searched = False
@@ -99,8 +101,14 @@ class WorkerPool:
             self.searched = True
             banned = self._terms.trust.banned()
             fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id]
-            self._carry_out(self.auction.found(fit, trio.current_time()))
+            self._carry_out(self.auction.found(self._able(fit), trio.current_time()))
             await trio.sleep(SEARCH_AGAIN_S if self._links else SEARCH_AGAIN_ALONE_S)
+
+    def _able(self, found: Sequence[Capability]) -> list[Capability]:
+        """Those that lack nothing; who lacks what is kept, to be told while nobody works."""
+        missing = {one.peer: self._terms.missing(one) for one in found}
+        self.lacking = {peer: lacked for peer, lacked in missing.items() if lacked}
+        return [one for one in found if not missing[one.peer]]
 
     async def _heartbeats(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from protocol.messages.base import (
     Positive,
     ShortText,
 )
+from protocol.requirements import CORES_MAX
 from protocol.signing import SignedBody
 
 ChunkIds = Annotated[tuple[ChunkIdField, ...], Meta(max_length=CHUNKS_PER_BATCH_MAX)]
@@ -45,6 +46,8 @@ class Manifest(SignedBody, frozen=True, kw_only=True):
     """How results are compared (`protocol/comparators.py`), so that others can judge a dispute later."""
     item_timeout_s: Positive = 600.0
     memory_bytes_max: Count = 2 * 1024**3
+    cores: Annotated[int, Meta(ge=1, le=CORES_MAX)] = 1
+    """For each slot; libraries are told to use so many threads, since results may depend on their number."""
     blobs: Annotated[tuple[JobBlob, ...], Meta(max_length=BLOBS_PER_JOB_MAX)] = ()
     """Files that the code finds at `/blobs/NAME`, and by `PEER_BLOB_NAME` in its environment."""
     blob_holder: PeerIdField = PeerId("")

@@ -10,9 +10,11 @@ from protocol.errors import BadRecord, BadSignature
 from protocol.ids import PeerId
 from protocol.limits import RECORD_CLOCK_SKEW_S, RECORD_LIFETIME_S, RECORD_SIZE_BYTES_MAX
 from protocol.messages.base import Addresses, Count, NonNegative, Part, PeerIdField, Positive, ShortText
+from protocol.requirements import GPUS_PER_PEER_MAX, GpuOffer, Machine
 from protocol.signing import Envelope, SignedBody, open_envelope
 
 RUNTIMES_PER_PEER_MAX = 16
+UNKNOWN_MEMORY_BYTES = 2**62
 RECORDS_CACHED_MAX = 4096
 """Records whose signature was found right are remembered: 64 MiB at most, and a hundredth of that as they are."""
 
@@ -39,12 +41,24 @@ class Capability(SignedBody, frozen=True, kw_only=True):
     memory_bytes: Count = 0
     price: NonNegative = 1.0
     speed: Positive = 1.0
+    disk_bytes: Count = 0
+    gpus: Annotated[tuple[GpuOffer, ...], Meta(max_length=GPUS_PER_PEER_MAX)] = ()
     fault: ShortText | None = None
     """The misbehaviour that the peer was started with on purpose, for tests and demonstrations."""
 
     def offers(self, runtime: str) -> bool:
         """Whether a runtime of that name is among the offers."""
         return any(offer.name == runtime for offer in self.runtimes)
+
+    def machine(self) -> Machine:
+        """What it has, to hold a job's requirements against; a peer that does not say its memory is to be asked."""
+        return Machine(
+            cores=self.slots,
+            memory_bytes=self.memory_bytes or UNKNOWN_MEMORY_BYTES,
+            disk_bytes=self.disk_bytes,
+            gpus=self.gpus,
+            versions={offer.name: offer.version for offer in self.runtimes},
+        )
 
 
 def open_capability(envelope: Envelope, now_unix_s: float, peer: PeerId | None = None) -> Capability:

@@ -265,6 +265,8 @@ class Ending(StrEnum):
     FAILED = "failed"
     NO_WORKER = "no worker"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """At its budget or deadline."""
     PAUSED = "paused"
 
 

@@ -37,6 +37,7 @@ from protocol.job_events import (
     WorkerLost,
     WorkerReady,
 )
+from protocol.job_limits import NO_LIMITS, JobLimits
 from protocol.limits import FAILURES_PER_CHUNK_MAX, FAULTS_PER_WORKER_MAX
 from protocol.payroll import finalise
 from protocol.plan_words import shortfall_line
@@ -64,6 +65,7 @@ class JobRules:
     """Whether replicas of a chunk go to workers of one platform alone; where none is left, an audit decides."""
     item_timeout_s: float = 600.0
     worker_wait_s: float = 20.0
+    limits: JobLimits = NO_LIMITS
 
 
 class JobMachine:
@@ -80,6 +82,7 @@ class JobMachine:
         """How what was accepted last had been checked."""
         self._effects: list[Effect] = []
         self._stuck_since: float | None = None
+        self._started_at = float("inf")
         replicas = 1 if rules.self_checking else rules.policy.replicas
         self.dispatch = Dispatch(self.book, self.workers, self.estimate, replicas, self._effects.append)
         self._random = random
@@ -105,6 +108,7 @@ class JobMachine:
     def handle(self, event: Event, now: float) -> tuple[Effect, ...]:
         """Take note of what happened at `now` (monotonic seconds) and say what to do."""
         if self.ended is None:
+            self._started_at = min(self._started_at, now)
             self._handlers[type(event)](event, now)
             self._advance(now)
         effects = tuple(self._effects)
@@ -116,6 +120,7 @@ class JobMachine:
         if self.ended is not None:
             return None
         moments = [self.dispatch.next_hedge(), self.workers.overdue_from, self.court.background_at()]
+        moments.append(self._started_at + self.rules.limits.deadline_s)
         if self._stuck_since is not None:
             moments.append(self._stuck_since + self.rules.worker_wait_s)
         soonest = min(moments)
@@ -292,6 +297,10 @@ class JobMachine:
             self._dismiss_overdue(now)
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
+            return
+        done = self.items_closed and not (self.book.open or self.book.uncut)
+        if not done and (reached := self.rules.limits.reached(self.workers, now - self._started_at)):
+            self._end(Ending.STOPPED, reached)
             return
         self.dispatch.hand_out(now)
         if self.rules.same_platform and self.rules.can_audit:

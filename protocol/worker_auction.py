@@ -34,8 +34,13 @@ class OpenBid:
 
     @property
     def slots(self) -> int:
-        """Slots that the bid holds."""
+        """Slots that the bid offers."""
         return self.message.slots
+
+    @property
+    def cores(self) -> int:
+        """Of the worker, that the bid holds."""
+        return self.message.slots * self.call.needs.cores
 
 
 class Auction:
@@ -88,6 +93,7 @@ class Auction:
             manifest_digest=digest(award.manifest.body),
             price=award.price,
             slots=award.slots,
+            cores=award.slots * bid.call.needs.cores,
             memory_bytes=award.slots * memory_per_slot(bid.call),
             environment=self._environments[manifest.runtime],
         )
@@ -96,6 +102,8 @@ class Auction:
 def _mismatch(manifest: Manifest, call: Call) -> str | None:
     if (manifest.job, manifest.runtime) != (call.job, call.runtime):
         return "the manifest is not for the job and runtime of the call"
+    if manifest.cores > call.needs.cores:
+        return f"the manifest asks for more cores than the call: {call.needs.cores} per slot"
     if manifest.memory_bytes_max > memory_per_slot(call):
         return f"the manifest asks for more memory than the call: {memory_per_slot(call) // MIB} MiB per slot"
     return None

@@ -103,12 +103,24 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """The owner allows no work for now, and why: leases end, calls are refused. Again: for another reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The owner allows work again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """A deadline may have passed."""
 
 
 SlotEvent = RunnerReady | RunnerFailed | ChunkRan | ChunkFailed | ChunkStopped
-Event = SessionOpened | SessionEnded | Received | Sent | SlotEvent | Stop | Tick
+Event = SessionOpened | SessionEnded | Received | Sent | SlotEvent | Stop | Suspend | Resume | Tick
 
 
 @dataclass(frozen=True, slots=True)

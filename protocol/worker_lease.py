@@ -55,6 +55,8 @@ class LeaseTerms:
     """Of its signed body."""
     price: float
     slots: int
+    cores: int
+    """Of the worker, for all slots."""
     memory_bytes: int
     environment: bytes
 

@@ -38,6 +38,7 @@ from protocol.worker_events import (
     HearComplaint,
     KeepReceipt,
     Received,
+    Resume,
     Send,
     Sent,
     SessionEnded,
@@ -45,6 +46,7 @@ from protocol.worker_events import (
     SlotEvent,
     StartLease,
     Stop,
+    Suspend,
     Tick,
 )
 from protocol.worker_lease import Lease, LeaseTerms
@@ -75,6 +77,8 @@ class WorkerMachine:
         self.ledger = Ledger(identity.peer_id)
         self.sessions = Sessions()
         self.stopping = False
+        self.suspended: str | None = None
+        """Why the owner allows no work at this moment."""
         self._identity = identity
         self._memory = memory
         self._auction = Auction(policy, environments, random)
@@ -104,6 +108,10 @@ class WorkerMachine:
                 self._on_tick(now)
             case Stop():
                 self._on_stop(now)
+            case Suspend(reason=reason):
+                self._on_suspend(reason, now)
+            case Resume():
+                self.suspended = None
             case Received(session=number, message=message):
                 self._on_session(number, event, message, now)
             case _:
@@ -120,7 +128,7 @@ class WorkerMachine:
     @property
     def slots_busy(self) -> int:
         """Slots that are leased."""
-        return sum(lease.terms.slots for lease in self.sessions.leases())
+        return sum(lease.terms.cores for lease in self.sessions.leases())
 
     @property
     def lease_count(self) -> int:
@@ -205,14 +213,25 @@ class WorkerMachine:
     def _on_stop(self, now: float) -> None:
         self.stopping = True
         for session in self.sessions.sorted():
-            if session.bid:
-                self._refuse(session, session.bid.call.call_id, (RefusalReason.STOPPING, ""))
-                session.drop_bid(now)
-            if session.lease:
-                self._leave(session, "the worker is stopping", now)
+            self._drop_all(session, (RefusalReason.STOPPING, ""), "the worker is stopping", now)
             if not session.ending:
                 self._end_session(session, "the worker is stopping")
             self._settle(session.number, now)
+
+    def _on_suspend(self, reason: str, now: float) -> None:
+        """Streams stay open: the coordinators may call again."""
+        self.suspended = reason
+        for session in self.sessions.sorted():
+            self._drop_all(session, (RefusalReason.PAUSED, reason), reason, now)
+            self._settle(session.number, now)
+
+    def _drop_all(self, session: Session, refusal: Problem, reason: str, now: float) -> None:
+        """No bid and no lease from now on; what is finished is still handed over."""
+        if session.bid:
+            self._refuse(session, session.bid.call.call_id, refusal)
+            session.drop_bid(now)
+        if session.lease:
+            self._leave(session, reason, now)
 
     def _end_session(self, session: Session, reason: str) -> None:
         session.ending = True
@@ -232,7 +251,11 @@ class WorkerMachine:
     def _may_i(self, session: Session, call: Call, now: float) -> Problem | None:
         if self.stopping:
             return RefusalReason.STOPPING, ""
+        if self.suspended is not None:
+            return RefusalReason.PAUSED, self.suspended
         if problem := self._auction.may_i(call, session.coordinator, now):
+            return problem
+        if problem := self._memory.leave(session.coordinator):
             return problem
         unpaid_s = self.ledger.unpaid_s(session.coordinator, now, but=call.job)
         if unpaid_s > UNPAID_COMPUTE_S_MAX:

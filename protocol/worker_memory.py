@@ -1,10 +1,11 @@
-"""What a worker asks its journal about coordinators: whom it owes, and who can speak for it."""
+"""What a worker asks about coordinators: whom it owes, who can speak for it, whom its owner lets in."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from protocol.ids import PeerId
 from protocol.signing import Envelope
+from protocol.worker_policy import Problem
 
 
 class WorkerMemory(Protocol):
@@ -15,6 +16,9 @@ class WorkerMemory(Protocol):
 
     def introductions(self, to: PeerId) -> Sequence[Envelope]:
         """Receipts of others that may impress this coordinator, `INTRODUCTIONS_MAX` at most."""
+
+    def leave(self, peer: PeerId) -> Problem | None:
+        """Why the owner does not let this coordinator in; None: it may call."""
 
 
 class NoMemory:
@@ -27,6 +31,10 @@ class NoMemory:
     def introductions(self, to: PeerId) -> Sequence[Envelope]:
         """Nobody speaks for it."""
         return ()
+
+    def leave(self, peer: PeerId) -> Problem | None:
+        """Anyone may call."""
+        return None
 
 
 NO_MEMORY = NoMemory()

@@ -3,8 +3,8 @@
 Pure decisions; each refusal has its reason and says in words what was missing.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from protocol.errors import LocalError
 from protocol.ids import PeerId
@@ -13,8 +13,10 @@ from protocol.limits import (
     CHUNKS_PER_BATCH_MAX,
     LEASES_PER_WORKER_MAX,
     MIB,
+    SHORT_TEXT_LENGTH_MAX,
 )
 from protocol.messages.job import Call, RefusalReason
+from protocol.requirements import GpuOffer, Machine, lacks
 
 MEMORY_BYTES_PER_SLOT_DEFAULT = 2048 * MIB
 Problem = tuple[RefusalReason, str]
@@ -28,7 +30,7 @@ class WorkerPolicy:
     """
 
     slots: int = 1
-    """Chunks at a time, at most 256; 0 offers nothing."""
+    """Cores, one for each chunk at a time unless a job asks for more; at most 256; 0 offers nothing."""
     memory_bytes: int = 4096 * MIB
     """For all slots together."""
     price: float = 1.0
@@ -43,6 +45,10 @@ class WorkerPolicy:
     """Names of the runtimes to offer among those that the executor has; None: all of them."""
     accepted: frozenset[PeerId] | None = None
     """Coordinators to work for; None: anyone."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the runtimes, by name."""
+    disk_bytes: int = 0
+    gpus: tuple[GpuOffer, ...] = ()
     leases_max: int = LEASES_PER_WORKER_MAX
     calls_per_minute_max: int = CALLS_PER_PEER_PER_MINUTE_MAX
 
@@ -59,10 +65,21 @@ class WorkerPolicy:
         """The price below which no bid goes."""
         return self.price if self.price_min is None else self.price_min
 
+    @property
+    def machine(self) -> Machine:
+        """What jobs can have of it."""
+        return Machine(
+            cores=self.slots,
+            memory_bytes=self.memory_bytes,
+            disk_bytes=self.disk_bytes,
+            gpus=self.gpus,
+            versions=self.versions,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """What is neither leased nor reserved by a bid."""
+    """What is neither leased nor reserved by a bid; slots of one core."""
 
     slots: int
     memory_bytes: int
@@ -77,8 +94,8 @@ def may_i(policy: WorkerPolicy, offered: Collection[str], call: Call, coordinato
         return RefusalReason.RUNTIME_NOT_OFFERED, f"offered: {', '.join(sorted(offered)) or 'none'}"[:256]
     if call.price_max < policy.lowest_price:
         return RefusalReason.PRICE_TOO_LOW, f"{policy.lowest_price:g} per reference-second is the lowest"
-    if memory_per_slot(call) > policy.memory_bytes:
-        return RefusalReason.REQUIREMENTS, f"at most {policy.memory_bytes // MIB} MiB of memory per slot"
+    if missing := list(lacks(call.needs, memory_per_slot(call), call.runtime, policy.machine)):
+        return RefusalReason.REQUIREMENTS, f"it lacks {' and '.join(missing)}"[:SHORT_TEXT_LENGTH_MAX]
     return None
 
 
@@ -86,8 +103,8 @@ def can_i_now(call: Call, free: Free) -> Problem | None:
     """Whether the load forbids a bid at this moment."""
     if free.leases < 1:
         return RefusalReason.TOO_MANY_LEASES, "all leases that this worker gives are taken"
-    if free.slots < 1:
-        return RefusalReason.NO_FREE_SLOT, "all slots are leased or reserved by bids"
+    if free.slots < call.needs.cores:
+        return RefusalReason.NO_FREE_SLOT, f"{free.slots} of {call.needs.cores} cores are free"
     if free.memory_bytes < memory_per_slot(call):
         return RefusalReason.NO_MEMORY, f"{free.memory_bytes // MIB} MiB are free"
     return None
@@ -100,7 +117,8 @@ def memory_per_slot(call: Call) -> int:
 
 def slots_to_bid(call: Call, free: Free) -> int:
     """How many slots to offer: what is wanted, as far as slots and memory go; at least 1 after `can_i_now`."""
-    return min(max(1, call.slots_wanted), free.slots, free.memory_bytes // memory_per_slot(call))
+    cores = free.slots // call.needs.cores
+    return min(max(1, call.slots_wanted), cores, free.memory_bytes // memory_per_slot(call))
 
 
 def price_to_bid(policy: WorkerPolicy, call: Call) -> float:

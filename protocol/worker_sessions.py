@@ -65,7 +65,7 @@ class Sessions:
         sessions = (session for session in self._sessions.values() if session.number not in without)
         held = [session.held for session in sessions if session.held is not None]
         return Free(
-            slots=policy.slots - sum(one.slots for one in held),
+            slots=policy.slots - sum(one.cores for one in held),
             memory_bytes=policy.memory_bytes - sum(one.memory_bytes for one in held),
             leases=policy.leases_max - len(held),
         )

@@ -109,7 +109,7 @@ def _four_peers(folder: Path) -> Iterator[list[ChildPeer]]:
 def _peer(folder: Path, name: str, bootstrap: str = "") -> ChildPeer:
     options = peer_options(bootstrap=[bootstrap] if bootstrap else [], listen=[LISTEN])
     fault = ["--fault", SLEEPER] if name == NAMES[-1] else []
-    return ChildPeer(DataFolder(folder / name), "--slots", "1", *options, *fault)
+    return ChildPeer(DataFolder(folder / name), "--cores", "1", "--on-battery", *options, *fault)
 
 
 def _wait_until_known(peer: ChildPeer) -> list[PeerView]:

@@ -51,7 +51,7 @@ class SandboxedExecutor:
 
     def environment(self, runtime: str) -> bytes:
         """See `Executor.environment`; raises `LocalError` for a runtime that is not offered."""
-        launcher = self._launcher_for(runtime)
+        launcher = self.launcher_for(runtime)
         if self._environment is None:
             self._environment = python_environment(launcher.interpreter.package_folders)
         return self._environment
@@ -62,8 +62,8 @@ class SandboxedExecutor:
 
     @asynccontextmanager
     async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
-        launcher = self._launcher_for(manifest.runtime)
-        async with self._files(manifest) as files:
+        launcher = self.launcher_for(manifest.runtime)
+        async with self.files_of(manifest) as files:
             runner = PythonRunner(launcher, manifest, self._load_timeout_s, files)
             runner.start()
             try:
@@ -71,14 +71,16 @@ class SandboxedExecutor:
             finally:
                 await runner.aclose()
 
-    def _files(self, manifest: Manifest) -> AbstractAsyncContextManager[Mapping[str, Path]]:
+    def files_of(self, manifest: Manifest) -> AbstractAsyncContextManager[Mapping[str, Path]]:
+        """The blobs that the job reads, kept while it may; raises `LocalError`."""
         if not manifest.blobs:
             return nullcontext({})
         if self.blobs is None:
             raise LocalError("the job reads blobs, which only a running peer can fetch: start one with `peer start`")
         return self.blobs.open(manifest)
 
-    def _launcher_for(self, runtime: str) -> Launcher:
+    def launcher_for(self, runtime: str) -> Launcher:
+        """What starts runners of that runtime; raises `LocalError` when it is not offered here."""
         report = self.sandbox_report()
         if not report.works or self._launcher is None:
             raise LocalError(f"this peer runs nobody's code: {report.text}")

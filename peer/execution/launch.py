@@ -5,6 +5,7 @@ one forks in a worker thread, and `--die-with-parent` watches the thread, which 
 """
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ class JobCode:
     entry: str
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
+    cores: int = 1
     blobs: tuple[tuple[str, Path], ...] = ()
     """Files that it may read, by name."""
 
@@ -67,6 +69,7 @@ class JobCode:
             entry=manifest.entry,
             memory_bytes_max=manifest.memory_bytes_max,
             cpu_s_max=cpu_s_max,
+            cores=manifest.cores,
             blobs=tuple(sorted(blobs.items())),
         )
 
@@ -77,23 +80,24 @@ class Launcher:
     def __init__(self) -> None:
         self._bubblewrap = find_bubblewrap()
         self._filter = filter_program()
+        self._nice = shutil.which("nice")
         self.interpreter: Interpreter = this_interpreter()
         end_orphans(self._bubblewrap, self.interpreter.command[-1])
         self._root = can_become_anyone()
         self._numbers = count()
 
-    def start(self, job: JobCode) -> SandboxProcess:
+    def start(self, job: JobCode, niceness: int = 0) -> SandboxProcess:
         """A process that enters its cage and loads the job; raises `LocalError` when none can be started."""
         uid = self._next_uid()
         with ExitStack() as theirs, ExitStack() as ours:
             try:
-                process = self._start(theirs, ours, job, self._settings(job, uid), uid)
+                process = self._start(theirs, ours, uid, job, niceness)
             except OSError as error:
                 raise LocalError(f"cannot start a sandbox: {error}") from error
             ours.pop_all()
             return process
 
-    def _start(self, theirs: ExitStack, ours: ExitStack, job: JobCode, settings: bytes, uid: int) -> SandboxProcess:
+    def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, job: JobCode, niceness: int) -> SandboxProcess:
         channel, their_channel = socket.socketpair()
         ours.callback(channel.close)
         theirs.callback(their_channel.close)
@@ -101,11 +105,16 @@ class Launcher:
         info, their_info = _pipe(theirs, ours)
         progress = _progress_file(ours)
         files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, blobs=job.blobs)
+        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores, blobs=job.blobs)
         arguments_fd = _memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
-        inside = (their_channel.fileno(), progress, _memory_file(theirs, settings))
+        inside = (their_channel.fileno(), progress, _memory_file(theirs, self._settings(job, uid)))
         popen = subprocess.Popen(
-            [str(self._bubblewrap), "--args", str(arguments_fd), "--", *self.interpreter.command, *map(str, inside)],
+            [
+                *self._politely(niceness),
+                *(str(self._bubblewrap), "--args", str(arguments_fd), "--"),
+                *self.interpreter.command,
+                *map(str, inside),
+            ],
             pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *inside),
             stdin=subprocess.DEVNULL,
             stdout=their_output,
@@ -117,6 +126,14 @@ class Launcher:
             process_group=0,
         )
         return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES)
+
+    def _politely(self, niceness: int) -> list[str]:
+        """`nice` becomes bubblewrap, so nothing inside ever runs without it."""
+        if not niceness:
+            return []
+        if self._nice is None:
+            raise LocalError("the command `nice` is not installed: install coreutils, or use --nice 0")
+        return [self._nice, "-n", str(niceness)]
 
     def _settings(self, job: JobCode, uid: int) -> bytes:
         settings = {

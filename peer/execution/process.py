@@ -23,6 +23,7 @@ from peer.execution.process_tree import TreeUsage, descendants, usage
 from protocol.framing import FrameDecoder
 
 _RECEIVE_BYTES = 256 * 1024
+SIGNAL_ROUNDS_MAX = 3
 # The first process (bubblewrap's) and the runner.
 _PROCESSES_OF_A_RUNNER = 2
 
@@ -132,6 +133,19 @@ class SandboxProcess:
         """Whether a chunk has left processes behind. Asked after every chunk, so with the fewest looks at /proc."""
         first = self._told_pid()
         return first is None or len(descendants(first)) > _PROCESSES_OF_A_RUNNER
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to everything inside but the first process, until no new one is found; a few looks at most."""
+        first = self._first_pid() if self._popen.poll() is None else None
+        told: set[int] = set()
+        for _ in range(SIGNAL_ROUNDS_MAX):
+            fresh = set(descendants(first)) - told - {first} if first is not None else set()
+            for pid in sorted(fresh):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+            told |= fresh
+            if not fresh:
+                return
 
     def kill(self) -> None:
         """End everything in the sandbox, now. Harmless when it has ended."""

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import trio
 
 from peer.execution.item_watch import ItemWatch
-from peer.execution.launch import JobCode, Launcher
+from peer.execution.launch import JobCode
 from peer.execution.limits import LOAD_TIMEOUT_S, POLL_INTERVAL_S, PROCESSES_MAX, START_TIMEOUT_S
 from peer.execution.process import SandboxProcess
 from peer.seam import Execution, ExecutionFailure
@@ -41,12 +42,19 @@ class _Failed(Exception):
         self.kind, self.detail, self.item = kind, detail, item
 
 
+class Starter(Protocol):
+    """Starts a sandboxed process for a job; raises `LocalError` when that cannot be."""
+
+    def start(self, job: JobCode) -> SandboxProcess:
+        """See `Launcher.start`."""
+
+
 class PythonRunner:
     """A `Runner` (peer/seam.py) for python jobs. Started at once, so that it is warm when the first chunk comes."""
 
     def __init__(
         self,
-        launcher: Launcher,
+        launcher: Starter,
         manifest: Manifest,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         blobs: Mapping[str, Path] = _NO_FILES,

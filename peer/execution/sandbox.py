@@ -34,13 +34,10 @@ _FIXED_ENVIRONMENT = (
     ("LANG", "C.UTF-8"),
     ("PATH", "/usr/bin:/bin"),
     ("PYTHONHASHSEED", "0"),
-    # One thread per runner: results depend on their number, and spinning threads starve the other runners.
-    ("OMP_NUM_THREADS", "1"),
     ("OMP_WAIT_POLICY", "PASSIVE"),
-    ("OPENBLAS_NUM_THREADS", "1"),
-    ("MKL_NUM_THREADS", "1"),
-    ("NUMEXPR_NUM_THREADS", "1"),
 )
+# As many threads as the job has cores: results depend on their number, and spinning threads starve the other runners.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _SYSTEM_FOLDERS = ("lib", "lib32", "lib64", "bin", "sbin")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives")
 
@@ -85,7 +82,12 @@ def _uid_map() -> list[tuple[int, int]]:
 
 
 def bubblewrap_arguments(
-    interpreter: Interpreter, files: BubblewrapFiles, *, root: bool, blobs: Sequence[tuple[str, Path]] = ()
+    interpreter: Interpreter,
+    files: BubblewrapFiles,
+    *,
+    root: bool,
+    threads: int = 1,
+    blobs: Sequence[tuple[str, Path]] = (),
 ) -> list[str]:
     """What stands between `bwrap` and the command. For `--args FD`: on the command line the sandbox could read it."""
     arguments = [*_namespaces(root), *_powers(root)]
@@ -93,8 +95,9 @@ def bubblewrap_arguments(
     arguments += [*_system(), *_own_binds(interpreter), *_blob_binds(blobs), *_writable_places()]
     arguments += ["--perms", "0444", "--ro-bind-data", str(files.users), "/etc/passwd"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
+    counts = ((name, str(threads)) for name in _THREADS)
     of_blobs = [(f"{BLOB_VARIABLE}{name}", str(BLOBS_AT / name)) for name, _ in blobs]
-    for name, value in (*_FIXED_ENVIRONMENT, *interpreter.environment, *of_blobs):
+    for name, value in (*_FIXED_ENVIRONMENT, *counts, *interpreter.environment, *of_blobs):
         arguments += ["--setenv", name, value]
     return arguments
 

@@ -34,6 +34,7 @@ from protocol.messages.base import (
     ShortText,
     Text,
 )
+from protocol.requirements import Requirements
 from protocol.signing import Envelope
 
 INTRODUCTIONS_MAX = 4
@@ -47,6 +48,8 @@ class RefusalReason(StrEnum):
     NOT_ACCEPTED = "coordinator not accepted"
     REQUIREMENTS = "requirements not met"
     STOPPING = "worker is stopping"
+    PAUSED = "worker does not work now"
+    ASKED = "waiting for its owner's leave"
     NO_FREE_SLOT = "no free slot"
     NO_MEMORY = "not enough free memory"
     TOO_MANY_LEASES = "too many leases"
@@ -79,6 +82,8 @@ class Call(Message, frozen=True, kw_only=True, tag="call"):
     input_size_bytes: Count = 0
     price_max: NonNegative
     deadline_s: NonNegative = 0.0
+    needs: Requirements = Requirements()
+    """What else each slot needs."""
 
 
 class Bid(Message, frozen=True, kw_only=True, tag="bid"):

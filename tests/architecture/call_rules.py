@@ -88,6 +88,7 @@ ROOMS: dict[Rule, dict[str, str]] = {
         "simulations/run.py": "tells how long a run took on this machine; nothing within the run sees it",
     },
     processes: {
+        "peer/presence.py": "loginctl tells whether the machine is in use",
         "peer/execution/*": "runners are processes",
         "cli/*": "a peer for one job, and the peers of the demonstration, are processes",
     },

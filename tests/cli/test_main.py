@@ -71,6 +71,21 @@ def submit(tmp_path: Path, monkeypatch, capsys):
         (["--local", "two"], {}, "--local takes a number of slots or `off`, not 'two'"),
         (["--local", "999"], {}, "out of range"),
         (["--item-timeout", "0"], {}, "out of range"),
+        (["--cores", "0"], {}, "--cores takes a number from 1 to 256, not '0'"),
+        (["--memory", "lots"], {}, "--memory takes a size such as 512M or 8G, not 'lots'"),
+        (["--memory", "1K"], {}, "--memory takes at least 64M, such as 4G, not '1K'"),
+        (["--gpu", "nvidia:"], {}, "--gpu takes any, nvidia, nvidia:16G or 16G, not 'nvidia:'"),
+        (["--gpu", "16 elephants"], {}, "--gpu takes any, nvidia"),
+        (["--runtime-version", "3.11"], {}, "--runtime-version takes versions such as >=3.11"),
+        (["--runtime-version", ">=three"], {}, "--runtime-version takes versions"),
+        (["--disk", "-1"], {}, "--disk takes a size such as"),
+        (["--max-price", "-1"], {}, "--max-price takes a number of credits, not '-1'"),
+        (["--max-price", "nan"], {}, "--max-price takes a number of credits"),
+        (["--budget", "0"], {}, "--budget takes more than 0 credits"),
+        (["--budget", "much"], {}, "--budget takes a number of credits, not 'much'"),
+        (["--deadline", "soon"], {}, "--deadline takes a time such as 90s, 30m, 2h or 1d"),
+        (["--deadline", "0m"], {}, "--deadline takes a time"),
+        (["--runtime-version", ">=" + "1" * 300], {}, "--runtime-version takes at most 256 characters"),
         (["--bootstrap", "/ip4/1.2.3.4/tcp/1"], {}, "has no peer id"),
     ],
 )
@@ -79,6 +94,79 @@ def test_wrong_use_of_submit_ends_with_2_before_anything_starts(submit, words, f
     assert code == 2
     assert message in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cores", "-1"], "--cores takes a number from 0 to 256, not '-1'"),
+        (["--cores", "two"], "--cores takes a number from 0 to 256, not 'two'"),
+        (["--memory", "8 elephants"], "--memory takes a size such as 512M or 8G, not '8 elephants'"),
+        (["--memory", "1M"], "--memory takes at least 64M"),
+        (["--price", "-1"], "--price takes a number from 0"),
+        (["--price", "nan"], "--price takes a number from 0"),
+        (["--schedule", "at night"], "--schedule takes hours such as 22:00-07:00"),
+        (["--max-cpu", "150%"], "--max-cpu takes a share such as 50% or 0.5, not '150%'"),
+        (["--max-cpu", "0"], "--max-cpu takes at least 5%"),
+        (["--accept", "friends"], "--accept takes anyone, paired, ask, not 'friends'"),
+        (["--runtimes", "python,cobol"], "--runtimes takes runtimes out of python, not 'cobol'"),
+        (["--nice", "20"], "--nice takes a number from 0 to 19, not '20'"),
+    ],
+)
+def test_wrong_use_of_start_names_the_option(words, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["start", *words, "--data", str(tmp_path / "data")])
+    complaint = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in complaint and complaint.count("\n") == 1
+    assert not (tmp_path / "data").exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max-cpu = 2", "config.toml: max-cpu takes a share such as 50% or 0.5, not '2'"),
+        ("speed = 2", "config.toml: speed is no setting; there are cores, memory"),
+        ("[worker]\ncores = 2", "config.toml: worker is no setting"),
+        ("cores = ", "config.toml is not TOML: "),
+    ],
+)
+def test_a_wrong_settings_file_names_the_key(text, message, tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(text)
+    for words in (["start"], ["config", "show"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--data", str(tmp_path)])
+        complaint = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert message in complaint and complaint.count("\n") == 1
+
+
+def test_settings_are_kept_in_a_file_and_leave_again(tmp_path, capsys):
+    def config(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["config", *words, "--data", str(tmp_path)])
+        said = capsys.readouterr()
+        return ended.value.code, said.out + said.err
+
+    assert "the defaults hold" in config("show")[1]
+    assert config("set", "max-cpu", "50%") == (0, "max-cpu = 50% from the next start on\n")
+    assert config("set", "cores", "2")[0] == 0
+    assert config("set", "max-cpu", "40%")[0] == 0
+    assert config("show") == (0, "cores = 2\nmax-cpu = 40%\n")
+    assert config("set", "nice", "30") == (2, "peer: nice takes a number from 0 to 19, not '30'\n")
+    assert config("set", "speed", "9")[1].startswith("peer: speed is no setting; there are cores, memory")
+    assert config("unset", "cores") == (0, "cores is at its default from the next start on\n")
+    assert config("unset", "cores") == (0, "cores was not set\n")
+    assert config("unset", "speed")[0] == 2
+    assert config("show", "--json") == (0, '{"max-cpu":"40%"}\n')
+
+
+@pytest.mark.parametrize("period", ["soon", "0m", "31d", "2 hours"])
+def test_a_pause_takes_a_time(period, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["pause", "--for", period, "--data", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "--for takes a time such as 90s, 30m, 2h or 1d" in capsys.readouterr().err
 
 
 def test_another_runtime_is_refused_by_name(submit, tmp_path, capsys):
@@ -92,7 +180,6 @@ def test_a_missing_option_and_an_unknown_command_end_with_2():
     runner = CliRunner()
     assert runner.invoke(app, ["submit", "python", "job.py"]).exit_code == 2
     assert runner.invoke(app, ["nonsense"]).exit_code == 2
-    assert runner.invoke(app, ["start", "--slots", "-1"]).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -105,6 +192,10 @@ def test_a_missing_option_and_an_unknown_command_end_with_2():
         ["trust", "show", "abc"],
         ["trust", "ban", "abc"],
         ["ledger"],
+        ["pause"],
+        ["resume"],
+        ["requests"],
+        ["accept", "abc"],
         ["job", "list"],
         ["job", "show", "x"],
         ["job", "logs", "x"],

@@ -68,7 +68,22 @@ def start_one(folder: Path, *options: str, within: Sequence[str] = (), listen: s
     log = folder / "stderr.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [*within, *COMMAND, "start", "--json", "--data", str(folder), "--listen", listen, "--slots", "1", *options],
+            [
+                *within,
+                *COMMAND,
+                "start",
+                "--json",
+                "--data",
+                str(folder),
+                "--listen",
+                listen,
+                "--cores",
+                "1",
+                "--nice",
+                "0",
+                "--on-battery",
+                *options,
+            ],
             stdout=subprocess.PIPE,
             stderr=stderr,
             stdin=subprocess.DEVNULL,

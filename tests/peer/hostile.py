@@ -134,5 +134,6 @@ def join(v: Village, hostile: Hostile) -> None:
             expires_at_unix_s=1e9,
             addresses=tuple(host.addresses()),
             runtimes=(OFFER,),
+            slots=1,
         )
     )

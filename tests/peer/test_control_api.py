@@ -10,9 +10,13 @@ import trio
 from receipts import receipt
 
 from peer import control_api
+from peer.accept import Accept
+from peer.availability import Availability
 from peer.control_api import serve_control
 from peer.control_client import ControlClient, NoPeer, _UnixConnection
+from peer.door import Door
 from peer.journal import Journal
+from peer.presence import MachineSenses
 from peer.trust_book import TrustBook
 from peer.views import (
     CandidateView,
@@ -26,6 +30,7 @@ from peer.views import (
     TrustAction,
     WorkerView,
 )
+from protocol.availability import AvailabilityRules
 from protocol.errors import LocalError, Unavailable
 from protocol.ids import JobId, PeerId
 
@@ -50,6 +55,9 @@ class FakePeer:
         self.trust = TrustBook(self.journal, lambda: 1e9)
         self.condemned: list[str] = []
         self.to_do_again = 0
+        self.availability = Availability(AvailabilityRules(), MachineSenses(watch_use=False, watch_load=False),
+                                         lambda: 1e9, lambda why: None)  # fmt: skip
+        self.door = Door(Accept.ASK, lambda peer: False, lambda: 1e9, None)
 
     def condemn(self, peer: PeerId, reason: str) -> None:
         self.condemned.append(peer)
@@ -327,3 +335,25 @@ async def test_the_ledger_counts_what_is_pending(ask, peer):
         LedgerView(peer="a", earned=5.0, spent=2.0, receipts=2),
         LedgerView(peer="b", pending=1.5),
     ]
+
+
+async def test_a_pause_and_its_end(ask, peer):
+    paused = await ask("pause_work", 7200.0)
+    assert paused.why_not == "paused by its owner" and 7100 < paused.paused_for_s <= 7200
+    assert (await ask("pause_work", None)).paused_for_s is None
+    assert (await ask("resume_work")).why_not is None
+    with pytest.raises(LocalError, match="at most 30 days"):
+        await ask("pause_work", 1e9)
+    with pytest.raises(LocalError, match=r"the body is no pause: .*seconds"):
+        await ask("pause_work", -1.0)
+    assert peer.availability.view().why_not is None
+
+
+async def test_who_asked_is_shown_and_let_in(ask, peer):
+    peer.door.leave(PeerId("12D3KooWfriend"))
+    [asked] = await ask("requests")
+    assert (asked.peer, asked.calls) == ("12D3KooWfriend", 1)
+    with pytest.raises(LocalError, match="no peer 'x' has asked"):
+        await ask("accept", "x")
+    assert await ask("accept", "friend") == "12D3KooWfriend"
+    assert await ask("requests") == []

@@ -33,6 +33,7 @@ from protocol.limits import (
     SESSIONS_PER_COORDINATOR_MAX,
 )
 from protocol.messages.job import Award, Bid, Leaving, Outbid, Ready, Refusal, RefusalReason
+from protocol.requirements import Requirements
 from protocol.signing import Envelope
 from protocol.worker_events import EndLease, EndSession, SessionEnded, SessionOpened, StartLease, Stop, Tick
 from protocol.worker_policy import MEMORY_BYTES_PER_SLOT_DEFAULT, WorkerPolicy
@@ -47,10 +48,14 @@ FORGED = Envelope(signer=COORDINATOR.peer_id, body=manifest().body, signature=by
         ({}, {"runtime": "blender"}, RefusalReason.RUNTIME_NOT_OFFERED, "offered: python"),
         ({"price": 3.0}, {}, RefusalReason.PRICE_TOO_LOW, "3 per reference-second"),
         ({"price": 5.0, "price_min": 2.5}, {}, RefusalReason.PRICE_TOO_LOW, "2.5 per reference-second"),
-        ({"memory_bytes": MEMORY - 1}, {}, RefusalReason.REQUIREMENTS, "at most 255 MiB"),
+        ({"memory_bytes": MEMORY - 1}, {}, RefusalReason.REQUIREMENTS, "it lacks memory"),
+        ({}, {"needs": Requirements(cores=3)}, RefusalReason.REQUIREMENTS, "it lacks cores (2 of 3)"),
+        ({}, {"needs": Requirements(gpu="any")}, RefusalReason.REQUIREMENTS, "it lacks a GPU (none; wanted: any)"),
+        ({}, {"needs": Requirements(runtime_version="?")}, RefusalReason.REQUIREMENTS, "takes versions such as"),
+        ({"versions": {"python": "3.11.2"}}, {"needs": Requirements(runtime_version=">=3.11")}, None, ""),
         ({}, {"memory_bytes": 0}, None, ""),
         ({"memory_bytes": MEMORY_BYTES_PER_SLOT_DEFAULT - 1}, {"memory_bytes": 0}, RefusalReason.REQUIREMENTS, ""),
-        ({"slots": 0}, {}, RefusalReason.NO_FREE_SLOT, "all slots"),
+        ({"slots": 0}, {}, RefusalReason.REQUIREMENTS, "it lacks cores (0 of 1)"),
         ({"leases_max": 0}, {}, RefusalReason.TOO_MANY_LEASES, "all leases"),
         ({"calls_per_minute_max": 0}, {}, RefusalReason.TOO_MANY_CALLS, "at most 0 a minute"),
         ({"accepted": frozenset([COORDINATOR.peer_id])}, {}, None, ""),
@@ -266,3 +271,24 @@ def test_what_a_worker_says_is_not_for_a_coordinator_to_say() -> None:
 def test_a_policy_that_makes_no_sense_is_our_mistake(fields: dict[str, float]) -> None:
     with pytest.raises(LocalError):
         WorkerPolicy(**fields)  # type: ignore[arg-type]
+
+
+def test_a_slot_of_several_cores_holds_all_of_them():
+    worker = machine(slots=5)
+    connect(worker)
+    needs = Requirements(cores=2)
+    bid = bid_of(worker, slots_wanted=9, needs=needs)
+    assert bid.slots == 2
+    assert worker.free().slots == 1
+    tell(worker, award(bid, manifest=manifest(cores=2)))
+    assert (worker.slots_busy, worker.free().slots) == (4, 1)
+    connect(worker, 1)
+    refusal = refusal_of(worker, call(needs=needs), 1)
+    assert (refusal.reason, refusal.detail) == (RefusalReason.NO_FREE_SLOT, "1 of 2 cores are free")
+
+
+def test_a_manifest_may_not_take_more_cores_than_the_call():
+    worker = machine()
+    connect(worker)
+    refusal = refusal_of(worker, award(bid_of(worker), manifest=manifest(cores=2)))
+    assert refusal.reason is RefusalReason.BAD_MANIFEST and "more cores" in refusal.detail

@@ -33,6 +33,9 @@ class Memory(NoMemory):
     def __init__(self, standing: dict[PeerId, float]) -> None:
         self._standing = standing
 
+    def leave(self, peer: PeerId) -> None:
+        return None
+
     def standing(self, peer: PeerId) -> float:
         return self._standing.get(peer, 0.0)
 
