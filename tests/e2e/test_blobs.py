@@ -72,6 +72,7 @@ def test_an_interrupted_get_keeps_what_has_come(start_peer, tmp_path):
     assert Path(got.stdout.strip()).read_bytes() == source.read_bytes()
 
 
+@pytest.mark.long
 def test_what_cannot_be_is_said_in_one_line(start_peer, tmp_path):
     (only,) = make_network(start_peer)
     data = ["--data", str(only.folder)]

@@ -7,7 +7,7 @@ import pytest
 from chaos_helpers import RunningJob, dripping_worker, places, small_disk, stopped, why_no_namespaces
 from e2e_helpers import make_network, wait_until_known
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.long
 SQUARES = "import time\ndef run(item):\n    time.sleep(0.3)\n    return item * item\n"
 ITEMS = 60
 BULKY = "import time\ndef run(item):\n    time.sleep(0.3)\n    return [item * item, 'x' * 2000]\n"

@@ -26,6 +26,7 @@ def workers(view: dict) -> dict[str, dict]:
     return {one["peer"]: one for one in view["workers"]}
 
 
+@pytest.mark.long
 def test_a_pause_hands_the_chunks_back_and_the_job_ends_elsewhere(start_peer, job):
     first, pausing, other = make_network(start_peer, "", "")
     words = job.write(SLOW_SQUARES, list(range(150)))

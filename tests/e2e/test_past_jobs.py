@@ -64,6 +64,7 @@ def test_what_a_liar_gave_to_a_past_job_is_done_again_and_right(start_peer, job)
         assert "Traceback" not in peer.log.read_text()
 
 
+@pytest.mark.long
 def test_a_cancelled_job_is_finished_by_hand(start_peer, job):
     first, _ = make_network(start_peer, "")
     words = [*job.write(SLOW_SQUARES, ITEMS), "--detach", "--verify", "none", "--local", "off"]

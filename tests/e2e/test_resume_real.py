@@ -82,6 +82,7 @@ def test_a_job_of_a_killed_coordinator_goes_on_and_repeats_nothing_that_was_acce
         assert "Traceback" not in peer.log.read_text()
 
 
+@pytest.mark.long
 def test_a_job_whose_own_peer_was_killed_is_finished_by_another_on_its_folder(start_peer, job, tmp_path):
     worker = start_peer("worker")
     folder = tmp_path / "fresh"

@@ -28,7 +28,13 @@ from simulations.experiments.registry import TITLES, run
 from simulations.experiments.static_network import StaticNetwork, walk
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in TITLES])
+LONGEST = "verification"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == LONGEST else name for name in TITLES]
+)
 def test_reproduces_what_was_published(name: str) -> None:
     outcome = run(name, quick=True)
     assert outcome.name == name and any(line.expected is not None for line in outcome.lines)
