@@ -27,7 +27,6 @@ from simulations.experiments.outcome import Line, Outcome, Verdict, render
 from simulations.experiments.registry import TITLES, run
 from simulations.experiments.static_network import StaticNetwork, walk
 
-
 LONGEST = "verification"
 
 
