@@ -244,6 +244,7 @@ class Coordinator:
             results=sink,
             add_log=self._journal.add_log,
             caught=lambda peer, what, proof: self._on_caught(job, peer, what, proof),
+            outvoted=lambda peer, what: self.trust.rest(peer, "outvoted", what, job),
             trust=self.trust,
             on_stranger=self._witness.look_into,
             add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),

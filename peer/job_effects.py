@@ -10,6 +10,7 @@ from peer.job_results import JobResults
 from peer.job_setup import JobBooks
 from peer.local_slots import LocalSlots
 from peer.worker_pool import WorkerPool
+from protocol.fraud_proof import FraudProof
 from protocol.ids import ChunkId, JobId, PeerId, short
 from protocol.job_events import (
     AssignChunks,
@@ -97,9 +98,14 @@ class JobEffects:
         self.local.audit(audit.piece, fresh=audit.fresh)
 
     def _on_lie(self, lie: LieCaught) -> None:
-        items = self.items.in_words(lie.piece)
-        self.note(f"{short(lie.peer)} caught lying about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
-        given = b"" if self.proves_by_digest else self.candidates.given_by(lie.piece.chunk, lie.peer)
-        proof = self.evidence.against(lie.peer, lie.piece.chunk, self.items.payload(lie.piece), given)
-        follows = self.books.caught(lie.peer, f"wrong about {items} of job {self.job}", proof)
+        items, verb = self.items.in_words(lie.piece), "outvoted" if lie.outvoted else "caught lying"
+        self.note(f"{short(lie.peer)} {verb} about {items}: banned, {lie.revoked} accepted chunk(s) revoked")
+        if lie.outvoted:
+            follows = self.books.outvoted(lie.peer, f"outvoted about {items} of job {self.job}")
+        else:
+            follows = self.books.caught(lie.peer, f"wrong about {items} of job {self.job}", self._proof_of(lie))
         self.pool.complain(lie.peer, f"{items} of job {self.job}; {follows}")
+
+    def _proof_of(self, lie: LieCaught) -> FraudProof | None:
+        given = b"" if self.proves_by_digest else self.candidates.given_by(lie.piece.chunk, lie.peer)
+        return self.evidence.against(lie.peer, lie.piece.chunk, self.items.payload(lie.piece), given)

@@ -37,6 +37,8 @@ class JobBooks:
     add_log: Callable[[JobId, int, str, str], None]
     caught: Callable[[PeerId, str, FraudProof | None], str]
     """A peer gave a wrong result, and which; with the proof where there is one. Says what follows for the peer."""
+    outvoted: Callable[[PeerId, str], str]
+    """Other peers say that a peer gave a wrong result, and which. Says what follows for the peer."""
     trust: TrustBook
     on_stranger: Callable[[PeerId], None]
     """A peer works for us that nothing is known of."""

@@ -11,6 +11,7 @@ from protocol.ids import PeerId
 from protocol.signing import Envelope, open_envelope
 from protocol.trust import (
     COOL_DOWN_S,
+    DAY_S,
     TrustRecord,
     after_ban,
     after_clean,
@@ -82,11 +83,12 @@ class TrustBook:
         self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
         return consequence_in_words(record, now)
 
-    def rest(self, peer: str, kind: str, what: str) -> None:
-        """No work for it for `COOL_DOWN_S`: there is something against it, but no lie to us."""
+    def rest(self, peer: str, kind: str, what: str, job: str = "") -> str:
+        """No work for it for `COOL_DOWN_S`: there is something against it, but no lie to us. What follows, in words."""
         record = self._record(peer)
         self._save(replace(after_ban(record, what, self._now() + COOL_DOWN_S), paired=record.paired))
-        self._add_evidence(peer, kind, "", what)
+        self._add_evidence(peer, kind, job, what)
+        return f"no more work from this coordinator for {COOL_DOWN_S / DAY_S:.0f} day"
 
     # What the owner asks and says.
 

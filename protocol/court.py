@@ -265,7 +265,7 @@ class Court:
         self._settle(chunk, key, How.VOTED, now)
         for vote in sorted(votes, key=lambda vote: vote.worker):
             if vote.key != key:
-                self.catch(vote.worker, chunk, vote.key, now)
+                self.catch(vote.worker, chunk, vote.key, now, outvoted=True)
 
     def late_result(self, chunk: Chunk, peer: PeerId, key: bytes, now: float) -> None:
         """Of a settled chunk: no use any more, but a lie all the same where it is sure what is right."""
@@ -297,11 +297,11 @@ class Court:
                 self._workers.tallies[peer].agreed += checked
         chunk.counted = True
 
-    def catch(self, peer: PeerId, chunk: Chunk, given: bytes, now: float) -> None:
+    def catch(self, peer: PeerId, chunk: Chunk, given: bytes, now: float, *, outvoted: bool = False) -> None:
         """The peer lied: it leaves the job and everything that rests on its word is done again."""
-        if self.condemn(peer, "caught lying", now):
+        if self.condemn(peer, "outvoted" if outvoted else "caught lying", now):
             revoked = self._workers.tallies[peer].revoked
-            self._emit(LieCaught(peer, Dispatch.piece(chunk), given, chunk.accepted_key or b"", revoked))
+            self._emit(LieCaught(peer, Dispatch.piece(chunk), given, chunk.accepted_key or b"", revoked, outvoted))
 
     def condemn(self, peer: PeerId, reason: str, now: float) -> bool:
         """The peer leaves the job, and nothing that it gave counts but what we executed ourselves.

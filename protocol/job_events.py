@@ -230,13 +230,15 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True)
 class LieCaught:
-    """The worker committed to a result that re-execution contradicts."""
+    """The worker committed to a result that re-execution contradicts, or that others `outvoted`."""
 
     peer: PeerId
     piece: Piece
     given: bytes
     right: bytes
     revoked: int
+    outvoted: bool = False
+    """Only other peers say so: enough to leave the job, not to accuse it before others or of a lie to us."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from protocol.ids import JobId, LeaseId
 from protocol.messages.base import to_plain
 from protocol.messages.job import FailureKind
 from protocol.signing import Identity
+from protocol.trust import COOL_DOWN_S
 
 
 def square(item: object) -> object:
@@ -372,3 +373,24 @@ async def test_a_running_job_tells_who_holds_what_and_an_ended_one_keeps_its_auc
         assert len(kept) == 3
         assert (kept[town.peer("dear")].state, kept[town.peer("dear")].reason) == ("refused", "price too low")
         assert kept[town.peer("good")].paid is not None and kept[town.peer("dear")].paid is None
+
+
+async def test_who_is_outvoted_rests_but_is_not_accused(autojump_clock: trio.testing.MockClock) -> None:
+    """A coordinator that cannot execute has others' word alone: no proof, no offence."""
+
+    class Elsewhere(FunctionExecutor):
+        def offers(self) -> tuple[()]:
+            return ()
+
+    async with village() as v:
+        for name in "ab":
+            await v.worker(name, FunctionExecutor(square))
+        await v.worker("c", FunctionExecutor(liar))
+        coordinator = await v.coordinator(Elsewhere(square))
+        view, lines = await v.finish(coordinator, coordinator.submit(request(range(60), verify="quorum:2", local=0)))
+        assert view.state is JobState.DONE and [line.result for line in lines] == [n * n for n in range(60)]
+        assert any("outvoted about" in line for line in view.events)
+        (trust,) = [one for one in coordinator.trust.trust() if one.banned_for_s > 0]
+        assert trust.peer == v.peer("c") and trust.offences == 0 and trust.banned_for_s <= COOL_DOWN_S
+        assert [one.kind for one in coordinator.trust.evidence(trust.peer)] == ["outvoted"]
+        assert not coordinator.proofs.recent(10)
