@@ -27,14 +27,13 @@ from peer.blob_transfers import BlobTransfers
 from peer.control_blobs import BlobApi, blob_routes
 from peer.control_client import REQUEST_SIZE_BYTES_MAX
 from peer.control_owner import OwnerApi, owner_routes
-from peer.control_trust import TrustApi, trust_routes
+from peer.control_trust import TrustApi, TrustKeeper, trust_routes
 from peer.door import Door
 from peer.journal import Journal
 from peer.result_data import line_to_json
-from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobView, PeerView, Retried, StatusView
 from protocol.errors import LocalError, ParallelPeerError, Unavailable
-from protocol.ids import JobId, PeerId
+from protocol.ids import JobId
 from protocol.limits import MIB
 
 if TYPE_CHECKING:
@@ -48,21 +47,11 @@ OWNER_ONLY_UMASK = 0o177
 NEWEST_JOB = "last"
 
 
-class Jobs(Protocol):
+class Jobs(TrustKeeper, Protocol):
     """What the control API needs of the coordinator."""
 
     def submit(self, request: JobRequest) -> JobId:
         """Start a job; raises `LocalError` on a bad request."""
-
-    @property
-    def trust(self) -> TrustBook:
-        """What it remembers of its workers."""
-
-    def condemn(self, peer: PeerId, reason: str) -> None:
-        """Believe a peer no more in the jobs that run."""
-
-    def views(self) -> list[JobView]:
-        """All jobs, the newest first."""
 
     def view(self, job: JobId) -> JobView:
         """One job; raises `LocalError` when unknown."""

@@ -21,8 +21,8 @@ class TrustKeeper(Protocol):
     def trust(self) -> TrustBook:
         """What it remembers of its workers."""
 
-    def condemn(self, peer: PeerId, reason: str) -> None:
-        """Believe a peer no more in the jobs that run."""
+    def shut_out(self, peer: PeerId, reason: str) -> None:
+        """Go on without a peer in the jobs that run."""
 
     def views(self) -> list[JobView]:
         """All jobs."""
@@ -75,7 +75,7 @@ class TrustApi:
         match action.action:
             case "ban":
                 keeper.trust.ban(found, action.seconds, action.reason)
-                keeper.condemn(PeerId(found), "banned by the owner")
+                keeper.shut_out(PeerId(found), "banned by the owner")
             case "pair":
                 keeper.trust.pair(found)
             case "forget":

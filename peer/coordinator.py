@@ -275,11 +275,18 @@ class Coordinator:
 
     def condemn(self, peer: PeerId, reason: str, but: JobId | None = None) -> None:
         """Take back what rests on the word of this peer alone: in the jobs that run, and say so in those that ended."""
-        for job, runner in list(self._runners.items()):
-            if job != but and not runner.finished:
-                runner.condemn(peer, reason)
+        self._shut_out(peer, reason, lied=True, but=but)
         for name, doubtful in self._journal.doubt(peer).items():
             self._note_doubt(JobId(name), doubtful, f"what {short(peer)} gave is done again: {reason}")
+
+    def shut_out(self, peer: PeerId, reason: str) -> None:
+        """The owner bans it: the jobs that run go on without it. What it gave before is not called a lie by that."""
+        self._shut_out(peer, reason, lied=False)
+
+    def _shut_out(self, peer: PeerId, reason: str, *, lied: bool, but: JobId | None = None) -> None:
+        for job, runner in list(self._runners.items()):
+            if job != but and not runner.finished:
+                runner.condemn(peer, reason, lied=lied)
 
     def _note_doubt(self, job: JobId, doubtful: int, why: str, *, anew: bool = True) -> None:
         if self._live(job) is not None:

@@ -205,9 +205,9 @@ class JobRunner:
         self.tell(ItemsAdded(sizes_bytes))
         return range(first, len(self._items))
 
-    def condemn(self, peer: PeerId, reason: str) -> None:
-        """The peer was found lying elsewhere: what rests on its word alone is done again."""
-        self.tell(WorkerCondemned(peer, reason))
+    def condemn(self, peer: PeerId, reason: str, *, lied: bool) -> None:
+        """The peer was found lying elsewhere, or is banned: what rests on its word alone is done again."""
+        self.tell(WorkerCondemned(peer, reason, lied))
 
     def close_items(self) -> None:
         """There will be no more items."""

@@ -103,7 +103,7 @@ def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView
         audits=court.audits,
         votes=court.votes,
         mismatches=court.mismatches,
-        liars=sorted(peer for peer, tally in machine.workers.tallies.items() if tally.banned is not None),
+        liars=sorted(peer for peer, tally in machine.workers.tallies.items() if tally.lied),
         revoked=court.revoked,
         price=sum(tally.price for tally in tallies),
         credits=sum(tally.credits for tally in tallies),

@@ -303,7 +303,7 @@ class Court:
             revoked = self._workers.tallies[peer].revoked
             self._emit(LieCaught(peer, Dispatch.piece(chunk), given, chunk.accepted_key or b"", revoked, outvoted))
 
-    def condemn(self, peer: PeerId, reason: str, now: float) -> bool:
+    def condemn(self, peer: PeerId, reason: str, now: float, *, lied: bool = True) -> bool:
         """The peer leaves the job, and nothing that it gave counts but what we executed ourselves.
 
         Whether that changes anything: not for one that never took part or has been condemned before.
@@ -311,7 +311,7 @@ class Court:
         tally = self._workers.tallies.get(peer)
         if tally is None or tally.banned is not None:
             return False
-        tally.banned = reason
+        tally.banned, tally.lied = reason, lied
         tally.clean = 0
         self._dispatch.take_back_all(peer, reason, now)
         self._emit(Dismiss(peer, reason))

@@ -40,10 +40,12 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCondemned:
-    """The peer was found lying in another job of this coordinator, or its owner bans it."""
+    """The peer was found lying in another job of this coordinator, or the coordinator's owner bans it."""
 
     peer: PeerId
     reason: str
+    lied: bool = True
+    """Not so where the owner's word is all that there is against it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ class JobMachine:
         self.dispatch.take_back_all(event.peer, event.reason, now)
 
     def _on_condemned(self, event: WorkerCondemned, now: float) -> None:
-        self.court.condemn(event.peer, event.reason, now)
+        self.court.condemn(event.peer, event.reason, now, lied=event.lied)
 
     def _on_heard(self, event: HeardFrom, now: float) -> None:
         worker = self.workers.active.get(event.peer)

@@ -33,6 +33,7 @@ class Tally:
     """Its results that another peer's agreed with, where votes decided."""
     left: str | None = None
     banned: str | None = None
+    lied: bool = False
 
     @property
     def record(self) -> WorkerRecord:

@@ -53,14 +53,14 @@ class FakePeer:
         self.changed = trio.Event()
         self.peers_error: Exception | None = None
         self.trust = TrustBook(self.journal, lambda: 1e9)
-        self.condemned: list[str] = []
+        self.shut: list[str] = []
         self.to_do_again = 0
         self.availability = Availability(AvailabilityRules(), MachineSenses(watch_use=False, watch_load=False),
                                          lambda: 1e9, lambda why: None)  # fmt: skip
         self.door = Door(Accept.ASK, lambda peer: False, lambda: 1e9, None)
 
-    def condemn(self, peer: PeerId, reason: str) -> None:
-        self.condemned.append(peer)
+    def shut_out(self, peer: PeerId, reason: str) -> None:
+        self.shut.append(peer)
 
     def status(self) -> StatusView:
         return STATUS
@@ -308,7 +308,7 @@ async def test_what_is_known_of_others_is_asked_and_told(ask, peer):
     case = await ask("trust_case", "good")
     assert case.trust.audits == 3 and [one.kind for one in case.evidence] == ["clean"]
     banned = await ask("judge", "good", TrustAction(action="ban", seconds=60.0, reason="slow"))
-    assert banned.trust.banned_for_s == 60.0 and peer.condemned == ["12D3KooWgood"]
+    assert banned.trust.banned_for_s == 60.0 and peer.shut == ["12D3KooWgood"]
     assert (await ask("judge", "good", TrustAction(action="pair"))).trust.paired
     assert (await ask("judge", "12D3KooWbad", TrustAction(action="forget"))).evidence == []
 
@@ -323,7 +323,7 @@ async def test_a_peer_that_is_not_known_or_meant_twice_and_a_senseless_action_ar
     for action in (TrustAction(action="ban", seconds=-1.0), TrustAction(action="bless")):
         with pytest.raises(LocalError, match="no such action"):
             await ask("judge", "12D3KooWone", action)
-    assert peer.condemned == []
+    assert peer.shut == []
 
 
 async def test_the_ledger_counts_what_is_pending(ask, peer):

@@ -394,3 +394,20 @@ async def test_who_is_outvoted_rests_but_is_not_accused(autojump_clock: trio.tes
         assert trust.peer == v.peer("c") and trust.offences == 0 and trust.banned_for_s <= COOL_DOWN_S
         assert [one.kind for one in coordinator.trust.evidence(trust.peer)] == ["outvoted"]
         assert not coordinator.proofs.recent(10)
+
+
+async def test_who_is_banned_by_the_owner_is_no_liar(autojump_clock: trio.testing.MockClock) -> None:
+    """Running jobs go on without it; past results are not in doubt by that."""
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square))
+        await v.worker("c", FunctionExecutor(square))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        past, _ = await v.finish(coordinator, coordinator.submit(request(range(40), verify="none", local=0)))
+        running = coordinator.submit(request(range(2000), verify="none", local=0))
+        version = 0
+        while v.peer("c") not in {line.worker for line in v.journal.results(running)}:
+            version = await coordinator.wait_change(running, version)
+        coordinator.shut_out(v.peer("c"), "banned by the owner")
+        view, lines = await v.finish(coordinator, running)
+        assert {line.worker for line in lines} == {v.peer("a")} and view.revoked > 0 and view.liars == []
+        assert coordinator.view(JobId(past.id)).doubtful == 0
