@@ -143,7 +143,7 @@ def workers_table(workers: Sequence[WorkerView]) -> RenderableType:
     """Who worked on a job; what is to be said of one of them is below, so that the table fits 80 columns."""
     table = Table("worker", box=None, pad_edge=False)
     table.add_column("state", no_wrap=True)
-    for name in ("slots", "chunks", "items", "computing", "paid", "credits", "audits"):
+    for name in ("slots", "chunks", "items", "computing", "paid", "credits", "checked"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in workers:
         state = one.state.partition(":")[0]

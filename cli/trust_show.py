@@ -19,7 +19,7 @@ def trust_table(views: Sequence[TrustView]) -> RenderableType:
     if not views:
         return Text("No other peer has worked for a job of this one yet.")
     table = Table("peer", "standing", box=None)
-    for name in ("clean results", "audits", "offences"):
+    for name in ("clean results", "checked here", "offences"):
         table.add_column(name, justify="right")
     table.add_column("seen")
     table.add_column("", overflow="fold")
@@ -39,7 +39,7 @@ def case_table(case: TrustCase) -> RenderableType:
     if one.reason:
         table.add_row("", clean(one.reason))
     results, audits, offences = _numbers(one)
-    table.add_row("clean results", f"{results}, {audits} of its results executed again here")
+    table.add_row("clean results", f"{results} that count now; {audits} of its results were executed again here")
     table.add_row("offences", offences)
     table.add_row("evidence", count(len(case.evidence), "entry", "entries"))
     lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

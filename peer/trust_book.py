@@ -73,7 +73,7 @@ class TrustBook:
         """What it has earned in a job."""
         self._save(after_clean(self._record(peer), clean, audits, self._now()))
         if audits:
-            self._add_evidence(peer, "clean", job, f"{clean:g} results stand, {audits} of them executed again here")
+            self._add_evidence(peer, "clean", job, f"{clean:g} results stand; {audits} were executed again here")
 
     def caught(self, peer: str, job: str, what: str, proof: str = "") -> str:
         """A result of its was found wrong; `proof` says where the proof is. What follows, for its owner."""

@@ -140,8 +140,8 @@ class Chunk:
     """The same, of their platforms."""
     wanted: int = 1
     """How many more results the verification asks for."""
-    counted: bool = False
-    """Whether it has counted as clean for those who were right: once, however often it is settled."""
+    counted: tuple[PeerId, ...] = ()
+    """For whom it has counted as clean: once each, however often it is settled."""
     audit_pending: bool = False
     audit_failed: bool = False
     """Whether our own execution has not come to its end."""

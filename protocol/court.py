@@ -244,8 +244,12 @@ class Court:
             if vote.key == key and not vote.trusted:
                 tally = self._workers.tallies[peer]
                 tally.audits += 1
-                tally.clean += not chunk.counted
-        chunk.counted = True
+                self._count_for(chunk, peer)
+
+    def _count_for(self, chunk: Chunk, peer: PeerId) -> None:
+        if peer not in chunk.counted:
+            self._workers.tallies[peer].clean += 1
+            chunk.counted += (peer,)
 
     def _decide(self, chunk: Chunk, key: bytes, now: float) -> None:
         liars = sorted(peer for peer, vote in chunk.votes.items() if vote.key != key)
@@ -293,9 +297,8 @@ class Court:
         checked = len(chunk.votes) > 1
         for peer, vote in chunk.votes.items():
             if vote.key == key and not vote.trusted:
-                self._workers.tallies[peer].clean += not chunk.counted
+                self._count_for(chunk, peer)
                 self._workers.tallies[peer].agreed += checked
-        chunk.counted = True
 
     def catch(self, peer: PeerId, chunk: Chunk, given: bytes, now: float, *, outvoted: bool = False) -> None:
         """The peer lied: it leaves the job and everything that rests on its word is done again."""

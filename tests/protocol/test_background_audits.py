@@ -195,6 +195,8 @@ def test_a_result_that_counts_is_overturned_and_its_giver_convicted() -> None:
     assert sorted(last) == list(range(20)) and all(one.key == RIGHT for one in last.values())
     assert [one.source for one in list(last.values())[1:]] == [B] * 19
     assert {one.peer for one in stand.all(Pay)} == {B}
+    brought = stand.machine.workers.tallies[B].clean_before
+    assert stand.machine.workers.tallies[B].clean == brought + 19, "the liar's word before took nothing from it"
 
 
 def test_a_function_that_gives_something_else_here_each_time_convicts_nobody() -> None:
