@@ -225,7 +225,7 @@ class JobRunner:
 
     def _on_ended(self, ending: Ending, reason: str) -> None:
         if ending is Ending.NO_WORKER:
-            reason = f"{reason}: {funnel_in_words(self._pool.auction, self._pool.lacking)}"
+            reason = f"{reason}: {self._funnel_in_words()}"
         self._end(_STATE_OF[ending], reason)
 
     def _fail(self, error: LocalError) -> None:
@@ -294,4 +294,7 @@ class JobRunner:
             return ""
         if not self._pool.searched:
             return "looking for workers in the directory"
-        return f"looking for workers: {funnel_in_words(self._pool.auction, self._pool.lacking)}"
+        return f"looking for workers: {self._funnel_in_words()}"
+
+    def _funnel_in_words(self) -> str:
+        return funnel_in_words(self._pool.auction, self._pool.lacking, self._pool.banned_found)

@@ -31,9 +31,12 @@ def funnel_of(auction: AuctionMachine, lacking: Lacking) -> Funnel:
     )
 
 
-def funnel_in_words(auction: AuctionMachine, lacking: Lacking) -> str:
-    """Why there is no worker, in one line, with the way out."""
+def funnel_in_words(auction: AuctionMachine, lacking: Lacking, banned: int) -> str:
+    """Why there is no worker, in one line, with the way out; `banned`: so many more were found and not called."""
     funnel = funnel_of(auction, lacking)
+    if not funnel.found and banned:
+        are = "1 peer that offers this is" if banned == 1 else f"all {banned} peers that offer this are"
+        return f"{are} banned: `peer trust list` says why, `peer trust forget PEER` ends it"
     if not funnel.found:
         return "the directory knows no other peer that offers this: is --bootstrap right, is another peer running?"
     if not auction.candidates:
@@ -44,6 +47,7 @@ def funnel_in_words(auction: AuctionMachine, lacking: Lacking) -> str:
     parts += [f"{funnel.bid} bid", f"{funnel.outbid} outbid", f"{funnel.awarded} awarded"]
     silent = sorted({one.reason for one in auction.candidates.values() if one.state is CandidateState.UNREACHABLE})
     notes = [f"unreachable: {reason}" for reason in silent[:3]] + ([closest_in_words(lacking)] if lacking else [])
+    notes += [f"{banned} banned"] if banned else []
     return "; ".join([", ".join(parts), *notes])
 
 

@@ -69,6 +69,8 @@ class WorkerPool:
         self._receipts = 0
         self.lacking: dict[PeerId, list[str]] = {}
         """What those found last lack that were not called for it."""
+        self.banned_found = 0
+        """How many of those found last were not called because they are banned."""
         self.earlier_credits = self.earlier_price = 0.0
         """Paid for runs of the job that were cut off."""
         self.searched = False
@@ -100,7 +102,9 @@ class WorkerPool:
                 found = []
             self.searched = True
             banned = self._terms.trust.banned()
-            fit = [one for one in found if one.peer not in banned and one.peer != self._seam.host.peer_id]
+            others = [one for one in found if one.peer != self._seam.host.peer_id]
+            fit = [one for one in others if one.peer not in banned]
+            self.banned_found = len(others) - len(fit)
             self._carry_out(self.auction.found(self._able(fit), trio.current_time()))
             await trio.sleep(SEARCH_AGAIN_S if self._links else SEARCH_AGAIN_ALONE_S)
 

@@ -411,3 +411,13 @@ async def test_who_is_banned_by_the_owner_is_no_liar(autojump_clock: trio.testin
         view, lines = await v.finish(coordinator, running)
         assert {line.worker for line in lines} == {v.peer("a")} and view.revoked > 0 and view.liars == []
         assert coordinator.view(JobId(past.id)).doubtful == 0
+
+
+async def test_where_all_are_banned_it_says_so(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square))
+        coordinator = await v.coordinator(FunctionExecutor(square))
+        coordinator.trust.ban(v.peer("a"), 3600.0, "slow")
+        asked = request(range(4), verify="none", local=0, worker_wait_s=2.0)
+        view, _ = await v.finish(coordinator, coordinator.submit(asked))
+        assert view.state is JobState.FAILED and "1 peer that offers this is banned: `peer trust list`" in view.message
