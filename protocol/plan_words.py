@@ -16,13 +16,12 @@ def plan_line(target: Target, plan: Forecast) -> str:
     old = plan.workers - plan.newcomers
     parts = []
     if plan.newcomers:
-        strangers = "1 stranger" if plan.newcomers == 1 else f"{plan.newcomers} strangers"
+        strangers = _count(plan.newcomers, "stranger")
         parts.append(
             f"{plan.votes} votes on results of {strangers}, until each has {math.ceil(dues_by_votes(target))} clean"
         )
     if old:
-        known = "1 known peer" if old == 1 else f"{old} known peers"
-        parts.append(f"audits of {known}")
+        parts.append(f"audits of {_count(old, 'known peer')}")
     head = " and ".join(parts) or "this machine alone"
     return (
         f"{head}; {share(plan.checks)} of the results checked, {plan.overhead:.2f} executions per chunk; "
@@ -43,10 +42,14 @@ def shortfall_line(target: Target, plan: Forecast, chunks: int, clean: Sequence[
             break
     ways.append(f"peers with {math.ceil(dues_by_votes(target))} clean results")
     return (
-        f"{chunks:,} chunks on these {plan.workers} peers cannot carry the target within "
+        f"{_count(chunks, 'chunk')} on {_count(plan.workers, 'peer')} cannot carry the target within "
         f"{target.max_overhead:g} executions per chunk; what can: {', or '.join(ways)}. "
         "Going for the best bound within that"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _round_up(value: float) -> float:

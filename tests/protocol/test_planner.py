@@ -90,7 +90,7 @@ def test_strangers_cannot_carry_a_strict_target_and_the_ways_out_can() -> None:
     plan = forecast(Target(), choose_votes(Target(), chunks, clean), chunks, clean)
     assert not plan.holds(Target()) and plan.overhead <= 2.0
     words = shortfall_line(Target(), plan, chunks, clean, 0.0)
-    assert "60 chunks on these 4 peers" in words and "--max-error 0.04" in words
+    assert "60 chunks on 4 peers" in words and "--max-error 0.04" in words
     assert "--max-overhead" not in words  # four peers cannot give five votes
     looser = Target(max_error=0.04)
     assert forecast(looser, choose_votes(looser, chunks, clean), chunks, clean).holds(looser)
