@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from cli.console import print_json, say, show
-from cli.exits import DONE, FAILED, UNDECIDED
+from cli.exits import DONE, FAILED, UNDECIDED, WrongUse
 
 if TYPE_CHECKING:
     from protocol.fraud_proof import Claim
@@ -56,7 +56,7 @@ def show_proof(file: File, as_json: Json = False) -> None:
 def check(file: File, as_json: Json = False) -> None:
     """Execute the code of a proof in the sandbox and say who is right.
 
-    Ends with 0 when the peer is proven wrong, with 1 when it was right, with 4 when that cannot be told here.
+    Ends with 0 when the peer is proven wrong, 1 when it was right, 4 when that cannot be told, 2 for no proof at all.
     """
     import trio
 
@@ -79,11 +79,14 @@ def check(file: File, as_json: Json = False) -> None:
 
 
 def _claim(file: Path) -> "Claim":
+    """Wrong use where there is none in the file: the exit codes of `check` are about claims."""
     from peer.proof_store import read_proof
     from protocol.errors import LocalError, RemoteError
     from protocol.fraud_proof import open_proof
 
     try:
         return open_proof(read_proof(file))
+    except LocalError as error:
+        raise WrongUse(str(error)) from error
     except RemoteError as error:
-        raise LocalError(f"{file}: {error}") from error
+        raise WrongUse(f"{file}: {error}") from error

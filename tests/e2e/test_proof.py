@@ -34,6 +34,6 @@ def test_files_that_prove_nothing_end_with_one_line(tmp_path):
     (tmp_path / "text.proof").write_text("hello")
     for words, story in ((["show"], "does not begin as one"), (["check"], "does not begin as one")):
         ended = run_command("proof", *words, str(tmp_path / "text.proof"))
-        assert ended.returncode == 1
+        assert ended.returncode == 2
         assert story in ended.stderr and ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
     assert "no proof against anybody" in run_command("proof", "list", "--data", str(tmp_path)).stdout
