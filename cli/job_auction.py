@@ -67,7 +67,7 @@ def _candidates(candidates: list[CandidateView]) -> RenderableType:
             "-" if one.paid is None else f"{one.paid:.2f}",
             f"{one.speed:.2f}",
             str(one.slots),
-            f"{one.clean:,.0f}",
+            "paired" if one.paired else f"{one.clean:,.0f}",
             clean(_why(one)),
         )
     return Group(table, Text(f"{count(len(candidates), 'candidate')}; prices are credits per reference-second", "dim"))

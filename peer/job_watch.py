@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from peer.trust_book import PAIRED_CLEAN
 from peer.views import CandidateView, JobView, WorkerView
 from protocol.auction import AuctionMachine, Candidate, CandidateState
 from protocol.ids import PeerId
@@ -51,7 +52,7 @@ def _stage(one: Candidate) -> CandidateState:
 def _candidate(one: Candidate, workers: WorkerBook, now: float) -> CandidateView:
     record, terms = one.record, one.bid or one.record
     rests = one.state in _WAITING and one.again_at < math.inf
-    offer = workers.offers.get(record.peer)
+    offer, tally = workers.offers.get(record.peer), workers.tallies.get(record.peer, Tally())
     return CandidateView(
         peer=record.peer,
         state=one.state,
@@ -60,7 +61,8 @@ def _candidate(one: Candidate, workers: WorkerBook, now: float) -> CandidateView
         paid=offer.price if offer is not None else None,
         speed=terms.speed,
         slots=terms.slots,
-        clean=workers.tallies.get(record.peer, Tally()).clean,
+        clean=tally.clean,
+        paired=tally.clean_before >= PAIRED_CLEAN,
         again_s=max(0.0, one.again_at - now) if rests else None,
         fault=record.fault,
     )

@@ -150,6 +150,7 @@ class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 0
     clean: float = 0.0
     """Results of it that stand, from this job and those before."""
+    paired: bool = False
     again_s: float | None = None
     """In how many seconds it may be called again; None where it need not or will not be."""
     fault: str | None = None
