@@ -16,7 +16,8 @@ def joined(before: JobView, run: JobView, *, kept: int, suspects: Collection[str
     """`before` and then `run`, which did again all but `kept` items; `suspects` are peers found lying in between.
 
     State, message and auction are those of `run`. Items done and failed, and how often this happened, are left for the
-    caller, who knows.
+    caller, who knows. A run that was killed may have saved its results and not yet its figures: what is kept of it was
+    executed once at least.
     """
     elapsed_s = before.elapsed_s + run.elapsed_s
     compute_s = before.compute_s * kept / max(1, before.items_done + before.items_failed) + run.compute_s
@@ -27,7 +28,7 @@ def joined(before: JobView, run: JobView, *, kept: int, suspects: Collection[str
         elapsed_s=elapsed_s,
         workers=_workers(before.workers, run.workers, suspects),
         chunks=_chunks(before.chunks, run.chunks),
-        executions=before.executions + run.executions,
+        executions=max(before.executions, kept) + run.executions,
         compute_s=compute_s,
         compute_total_s=before.compute_total_s + run.compute_total_s,
         speed_up=compute_s / elapsed_s if elapsed_s > 0 else 0.0,

@@ -13,6 +13,7 @@ from lives import ITEMS, SQUARES, finish, lie, life, pass_time, ran, running, sq
 from village import FunctionExecutor, village
 
 from peer import coordinator as coordinator_module
+from peer.job_sum import joined
 from peer.journal import Journal
 from peer.seam import ExecutionFailure
 from peer.views import JobState, JobView
@@ -48,6 +49,13 @@ async def test_a_job_goes_on_by_itself_and_runs_nothing_twice(
         assert view.elapsed_s > 6.5 and view.executions >= 24
         assert any(f"goes on: {len(accepted)} of 24 items stand" in line for line in view.events)
         assert coordinator.resume_unfinished() == 0
+
+
+def test_results_that_outlived_their_figures_were_executed_all_the_same() -> None:
+    before = JobView(id="j", name="j", state=JobState.RUNNING, items=24, items_done=10, executions=10)
+    run = JobView(id="j", name="j", state=JobState.DONE, items=8, items_done=8, executions=9)
+    assert joined(before, run, kept=16, suspects=()).executions == 25
+    assert joined(before, run, kept=9, suspects=()).executions == 19
 
 
 async def test_a_job_goes_on_again_and_again(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
@@ -182,6 +190,7 @@ async def test_a_paused_job_is_left_alone_over_restarts_until_it_is_resumed(
         view = coordinator.view(job)
         assert (view.state, view.message) == (JobState.PAUSED, "paused by the user")
         assert view.credits > 0, "what was accepted is paid"
+        assert view.chunks.keys() <= {"pending", "accepted"}, "nobody is at work on it any more"
         await pass_time(5.0)
         before = len(ran(v))
         await pass_time(20.0)
