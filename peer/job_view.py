@@ -8,10 +8,13 @@ from peer.job_plan import plan_of
 from peer.job_results import JobResults
 from peer.views import Funnel, JobView, WorkerView
 from protocol.auction import AuctionMachine, CandidateState
+from protocol.chunk import ChunkState
 from protocol.ids import PeerId
 from protocol.job_machine import JobMachine
 from protocol.requirements import closest_in_words
 from protocol.worker_book import Tally
+
+_AT_WORK = (ChunkState.LEASED, ChunkState.RUNNING, ChunkState.COMMITTED)
 
 Lacking = Mapping[PeerId, Sequence[str]]
 
@@ -87,6 +90,15 @@ def _state(tally: Tally) -> str:
     return f"left: {tally.left}" if tally.left is not None else "working"
 
 
+def _chunks(machine: JobMachine) -> dict[str, int]:
+    """Chunks by state. Once a job has ended nobody is at work on those that are not done."""
+    counts = machine.book.counts()
+    if machine.ended is None:
+        return counts
+    left = sum(counts.pop(state, 0) for state in (ChunkState.PENDING, *_AT_WORK))
+    return {"pending": left, **counts} if left else counts
+
+
 def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView:
     """The view with all that is counted or summed."""
     court, tallies = machine.court, machine.workers.tallies.values()
@@ -97,7 +109,7 @@ def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView
         view,
         items_done=results.items_done,
         items_failed=results.items_failed,
-        chunks=machine.book.counts(),
+        chunks=_chunks(machine),
         executions=executions,
         compute_s=results.compute_s,
         compute_total_s=total_s,
