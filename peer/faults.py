@@ -6,7 +6,7 @@ the peer is the shipped code. The capability record says which fault a peer was 
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,10 +14,10 @@ from random import Random
 
 import trio
 
+from peer.executor_around import ExecutorAround
 from peer.falsify import falsify
 from peer.seam import Execution, ExecutionFailure, Executor, Runner
 from protocol.bodies import Manifest
-from protocol.capability import RuntimeOffer
 from protocol.errors import LocalError
 from protocol.ids import digest
 
@@ -78,25 +78,17 @@ def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class FaultyExecutor:
+class FaultyExecutor(ExecutorAround):
     """An `Executor` whose chunks go wrong in one way. `crash` ends the peer; it need not return."""
 
     def __init__(
         self, executor: Executor, fault: Fault, random: Random, crash: Callable[[], None] = kill_this_process
     ) -> None:
-        self._executor = executor
+        super().__init__(executor)
         self._fault = fault
         self._random = random
         self._crash = crash
         self._chunks_started = 0
-
-    def offers(self) -> Sequence[RuntimeOffer]:
-        """Those of the executor inside."""
-        return self._executor.offers()
-
-    def environment(self, runtime: str) -> bytes:
-        """That of the executor inside."""
-        return self._executor.environment(runtime)
 
     def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
         """A runner of the executor inside, whose chunks go wrong."""
@@ -104,7 +96,7 @@ class FaultyExecutor:
 
     @asynccontextmanager
     async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
-        async with self._executor.open_runner(manifest) as runner:
+        async with self._inside.open_runner(manifest) as runner:
             yield _FaultyRunner(runner, self.run_faulty)
 
     async def run_faulty(self, runner: Runner, payload: bytes) -> Execution | ExecutionFailure:

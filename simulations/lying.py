@@ -1,6 +1,6 @@
 """What dishonest executors do to a chunk, each on its own. Lies are well-formed: only a check can find them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -8,11 +8,11 @@ from random import Random
 
 import trio
 
+from peer.executor_around import ExecutorAround
 from peer.falsify import falsify
 from peer.seam import Execution, ExecutionFailure, Executor, Runner
 from protocol import encoding
 from protocol.bodies import Manifest
-from protocol.capability import RuntimeOffer
 from protocol.messages.job import FailureKind
 
 Answer = Execution | ExecutionFailure
@@ -21,20 +21,12 @@ ChunkAlteration = Callable[[Runner, bytes], Awaitable[Answer]]
 GUESS_CLAIMS_S = 1.0
 
 
-class AlteredExecutor:
+class AlteredExecutor(ExecutorAround):
     """An `Executor` whose chunks are answered by an alteration."""
 
     def __init__(self, honest: Executor, alteration: ChunkAlteration) -> None:
-        self._honest = honest
+        super().__init__(honest)
         self._alteration = alteration
-
-    def offers(self) -> Sequence[RuntimeOffer]:
-        """Those of the honest one."""
-        return self._honest.offers()
-
-    def environment(self, runtime: str) -> bytes:
-        """That of the honest one."""
-        return self._honest.environment(runtime)
 
     def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
         """See `Executor.open_runner`."""
@@ -42,7 +34,7 @@ class AlteredExecutor:
 
     @asynccontextmanager
     async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
-        async with self._honest.open_runner(manifest) as runner:
+        async with self._inside.open_runner(manifest) as runner:
             yield _AlteredRunner(runner, self._alteration)
 
 

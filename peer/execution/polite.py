@@ -6,7 +6,7 @@ what the peer itself does for the network. A job whose processes multiply may ru
 """
 
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ from peer.execution.executor import SandboxedExecutor
 from peer.execution.launch import JobCode, Launcher
 from peer.execution.process import SandboxProcess
 from peer.execution.python_runtime import PythonRunner
+from peer.executor_around import ExecutorAround
 from peer.seam import Runner
 from protocol.bodies import Manifest
-from protocol.capability import RuntimeOffer
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -80,25 +80,18 @@ class _PoliteStarter:
         return process
 
 
-class PoliteExecutor:
+class PoliteExecutor(ExecutorAround):
     """The `Executor` for the work of others: what `executor` offers, within the owner's limits.
 
     `run` must run for `max_cpu` (the share of the time that a runner may compute) to have an effect.
     """
 
     def __init__(self, executor: SandboxedExecutor, *, niceness: int, max_cpu: float) -> None:
+        super().__init__(executor)
         self._executor = executor
         self._niceness = niceness
         self._throttle = Throttle(max_cpu)
         self.run = self._throttle.run
-
-    def offers(self) -> Sequence[RuntimeOffer]:
-        """See `Executor.offers`."""
-        return self._executor.offers()
-
-    def environment(self, runtime: str) -> bytes:
-        """See `Executor.environment`."""
-        return self._executor.environment(runtime)
 
     def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
         """See `Executor.open_runner`."""
