@@ -3,12 +3,10 @@
 from cli.console import print_json, say, show
 from cli.exits import DONE, WrongUse
 from cli.interrupts import terminated_like_interrupted
-from cli.progress import JobProgress
 from cli.results import exit_code
 from cli.submit import run_to_the_end
 from peer.control_client import ControlClient
-from peer.views import JobView
-from protocol.errors import LocalError, Unavailable
+from protocol.errors import LocalError
 
 
 def resume_job(client: ControlClient, job: str, *, detach: bool, as_json: bool) -> int:
@@ -17,7 +15,11 @@ def resume_job(client: ControlClient, job: str, *, detach: bool, as_json: bool) 
         begun = client.resume(job)
     except LocalError as error:
         raise WrongUse(str(error)) from error
-    last = begun if detach else _follow(client, begun)
+    if detach:
+        last = begun
+    else:
+        with terminated_like_interrupted():
+            last = run_to_the_end(client, begun.name, begun.id)
     if as_json:
         print_json(last)
     elif detach:
@@ -28,11 +30,3 @@ def resume_job(client: ControlClient, job: str, *, detach: bool, as_json: bool) 
         show(job_report(last))
         say(f"its results: `peer job results {last.id[:12]} --out DIR`")
     return DONE if detach else exit_code(last)
-
-
-def _follow(client: ControlClient, begun: JobView) -> JobView:
-    try:
-        with terminated_like_interrupted(), JobProgress(begun.name) as progress:
-            return run_to_the_end(client, begun.id, progress)
-    except Unavailable as error:
-        raise LocalError(f"{error}; the job goes on by itself after `peer start`") from error

@@ -3,13 +3,12 @@
 from cli.console import print_json, say, show
 from cli.exits import DONE, WrongUse
 from cli.interrupts import terminated_like_interrupted
-from cli.progress import JobProgress
 from cli.results import exit_code
 from cli.submit import run_to_the_end
 from cli.text import count
 from peer.control_client import ControlClient
 from peer.views import JobView, Retried
-from protocol.errors import LocalError, Unavailable
+from protocol.errors import LocalError
 
 
 def retry_job(client: ControlClient, job: str, *, as_json: bool) -> int:
@@ -22,18 +21,10 @@ def retry_job(client: ControlClient, job: str, *, as_json: bool) -> int:
     if not begun.items:
         _report(begun.job, begun, as_json=as_json)
         return DONE
-    last = _follow(client, begun)
+    with terminated_like_interrupted():
+        last = run_to_the_end(client, begun.job.name, begun.job.id)
     _report(last, begun, as_json=as_json)
     return exit_code(last, before.items_done)
-
-
-def _follow(client: ControlClient, begun: Retried) -> JobView:
-    job = begun.job.id
-    try:
-        with terminated_like_interrupted(), JobProgress(begun.job.name) as progress:
-            return run_to_the_end(client, job, progress)
-    except Unavailable as error:
-        raise LocalError(f"{error}; what was done is in its journal: `peer start` goes on with the rest") from error
 
 
 def _report(job: JobView, begun: Retried, *, as_json: bool) -> None:

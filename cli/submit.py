@@ -102,8 +102,19 @@ def peer_for_the_job(options: SubmitOptions) -> Iterator[ControlClient]:
             say(f"the peer stays to finish the job (process {child.pid}); `peer stop` ends it")
 
 
-def run_to_the_end(client: ControlClient, job: str, progress: JobProgress) -> JobView:
-    """Follow the job; Ctrl-C cancels it and waits for its last view."""
+def run_to_the_end(client: ControlClient, name: str, job: str, *, with_story: bool = False) -> JobView:
+    """Show how far the job is until it has ended; Ctrl-C cancels it and waits for its last view.
+
+    Raises `LocalError` when its peer is gone.
+    """
+    try:
+        with JobProgress(name, with_story=with_story) as progress:
+            return _followed(client, job, progress)
+    except Unavailable as error:
+        raise LocalError(f"{error}; the job {job[:12]} stays in its journal: `peer start` goes on with it") from error
+
+
+def _followed(client: ControlClient, job: str, progress: JobProgress) -> JobView:
     try:
         return follow(client, job, progress.show)
     except KeyboardInterrupt:
@@ -120,11 +131,7 @@ def _run(client: ControlClient, request: JobRequest, options: SubmitOptions) -> 
     if options.detach:
         _say_detached(job, options)
         return DONE
-    try:
-        with JobProgress(request.name) as progress:
-            last = run_to_the_end(client, job, progress)
-    except Unavailable as error:
-        raise LocalError(f"{error}; the job {job[:12]} stays in its journal: `peer start` goes on with it") from error
+    last = run_to_the_end(client, request.name, job)
     write_results(options.out, last, client.result_lines(job))
     _report(last, options)
     return exit_code(last)

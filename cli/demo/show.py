@@ -17,7 +17,6 @@ from cli.console import err, print_json, say, show
 from cli.demo import search
 from cli.exits import INTERRUPTED, WrongUse
 from cli.interrupts import terminated_like_interrupted
-from cli.progress import JobProgress
 from cli.results import RESULTS_NAME, exit_code, write_results
 from cli.show import job_report, peers_table
 from cli.submit import run_to_the_end
@@ -68,8 +67,7 @@ def _run(peers: list[ChildPeer], folder: Path, *, as_json: bool) -> int:
     say(f"{NAMES[-1]} is a sleeper: honest for {HONEST_CHUNKS} chunks, to seem reliable, and a liar from then on.\n")
     client = peers[0].client
     job = client.submit(_request())
-    with JobProgress("digits", with_story=True) as progress:
-        last = run_to_the_end(client, job, progress)
+    last = run_to_the_end(client, "digits", job, with_story=True)
     out = folder / "results"
     out.mkdir()
     write_results(out, last, client.result_lines(job))
