@@ -25,6 +25,7 @@ from dht.keys import (
     runtime_name,
     shard_bits,
 )
+from dht.sequence_numbers import SequenceNumbers
 from dht.service import DhtService, Placement
 from protocol.capability import Capability, verified_capability
 from protocol.errors import LocalError
@@ -51,8 +52,7 @@ class Directory:
         self._dht = dht
         self._identity = identity
         self._random = random
-        self._wall_clock = wall_clock
-        self._sequence = 0
+        self._sequence = SequenceNumbers(wall_clock)
         self._changed = trio.Event()
         self.placements: dict[str, list[Placement]] = {}
         """What came of the last publication, by name: one placement for each level of shards."""
@@ -81,7 +81,7 @@ class Directory:
         task_status.started()
         while True:
             self._changed = trio.Event()
-            copies = await self.publish(make_capability(self._next_sequence()))
+            copies = await self.publish(make_capability(self._sequence.next()))
             half_life_s = RECORD_LIFETIME_S / 2
             pause_s = half_life_s if copies else PUBLISH_RETRY_S
             with trio.move_on_after(pause_s * self._random.uniform(1 - REPUBLISH_JITTER, 1)):
@@ -154,7 +154,3 @@ class Directory:
     def _introduced(self, capability: Capability) -> Capability:
         self._dht.host.add_addresses(capability.peer, capability.addresses)
         return capability
-
-    def _next_sequence(self) -> int:
-        self._sequence = max(self._sequence + 1, int(self._wall_clock() * 1000))
-        return self._sequence

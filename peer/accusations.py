@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from dht.keys import accusation_key
+from dht.sequence_numbers import SequenceNumbers
 from dht.service import DhtService
 from peer.proof_replay import Judgement, replay
 from peer.proof_store import ProofStore
@@ -66,7 +67,7 @@ class Accusations:
         self._shared: OrderedDict[PeerId, tuple[bytes, bytes]] = OrderedDict()
         """By accused peer: the proof and its digest."""
         self._news = trio.Event()
-        self._sequence = 0
+        self._sequence = SequenceNumbers(seam.wall_clock)
         self._waiting_send, self._waiting = trio.open_memory_channel[PeerId](PEERS_WAITING_MAX)
         self._looked_into: OrderedDict[PeerId, float] = OrderedDict()
         self._judged: OrderedDict[bytes, None] = OrderedDict()
@@ -139,11 +140,10 @@ class Accusations:
 
     def _record(self, accused: PeerId, name: bytes) -> Accusation:
         now = self._seam.wall_clock()
-        self._sequence = max(self._sequence + 1, int(now * 1000))
         return Accusation(
             accused=accused,
             proof=name,
-            sequence=self._sequence,
+            sequence=self._sequence.next(),
             expires_at_unix_s=now + RECORD_LIFETIME_S,
             addresses=tuple(self._seam.host.addresses()),
         )

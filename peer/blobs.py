@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from dht.keys import blob_key
+from dht.sequence_numbers import SequenceNumbers
 from dht.service import DhtService
 from peer.blob_download import BlobDownload, Fetched
 from peer.blob_file import BlobFile
@@ -41,7 +42,7 @@ class Blobs:
         self._seam = seam
         self._dht = dht
         self._fetching: dict[BlobId, trio.Lock] = {}
-        self._sequence = 0
+        self._sequence = SequenceNumbers(seam.wall_clock)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Serve and announce until cancelled; raises `LocalError` when the cache cannot be used."""
@@ -120,10 +121,9 @@ class Blobs:
 
     def _record(self, blob: BlobId) -> BlobProvider:
         now = self._seam.wall_clock()
-        self._sequence = max(self._sequence + 1, int(now * 1000))
         return BlobProvider(
             provided_blob=blob_digest(blob),
-            sequence=self._sequence,
+            sequence=self._sequence.next(),
             expires_at_unix_s=now + RECORD_LIFETIME_S,
             addresses=tuple(self._seam.host.addresses()),
         )
