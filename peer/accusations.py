@@ -51,7 +51,10 @@ class Judge(Protocol):
     proofs: ProofStore
 
     def condemn(self, peer: PeerId, reason: str) -> None:
-        """Believe a peer no more in the jobs that run."""
+        """Believe a peer no more: it has lied about a result, or forged a proof."""
+
+    def shut_out(self, peer: PeerId, reason: str) -> None:
+        """Go on without a peer in the jobs that run; what it gave before is not called a lie by that."""
 
 
 class Accusations:
@@ -208,7 +211,7 @@ class Accusations:
             judge.condemn(peer, f"proven by {short(issuer)} to have lied")
         elif judgement.verdict is Verdict.REFUTED:
             judge.trust.rest(issuer, "false proof", f"accused {peer}, whose result is right here")
-            judge.condemn(issuer, f"accused {short(peer)} falsely")
+            judge.shut_out(issuer, f"accused {short(peer)} falsely")
 
 
 def _claim_against(peer: PeerId, data: bytes) -> Claim | str:

@@ -22,7 +22,7 @@ class TrustKeeper(Protocol):
         """What it remembers of its workers."""
 
     def shut_out(self, peer: PeerId, reason: str) -> None:
-        """Go on without a peer in the jobs that run."""
+        """Go on without a peer in the jobs that run; what it gave before is not called a lie by that."""
 
     def views(self) -> list[JobView]:
         """All jobs."""

@@ -280,7 +280,7 @@ class Coordinator:
             self._note_doubt(JobId(name), doubtful, f"what {short(peer)} gave is done again: {reason}")
 
     def shut_out(self, peer: PeerId, reason: str) -> None:
-        """The owner bans it: the jobs that run go on without it. What it gave before is not called a lie by that."""
+        """The jobs that run go on without it. What it gave before is not called a lie by that."""
         self._shut_out(peer, reason, lied=False)
 
     def _shut_out(self, peer: PeerId, reason: str, *, lied: bool, but: JobId | None = None) -> None:
