@@ -184,7 +184,7 @@ def _job_table(job: JobView) -> Table:
     table.add_row("time", f"{seconds(job.elapsed_s)} for {seconds(job.compute_s)} of computing")
     table.add_row("speed-up", f"{job.speed_up:.2f} times one machine of this kind alone")
     forfeit = sum(one.forfeited for one in job.workers)
-    forfeited = f"; {forfeit:.2f} forfeited by liars" if forfeit else ""
+    forfeited = f"; {forfeit:.2f} forfeited by banned peers" if forfeit else ""
     table.add_row("price", f"{job.price:.2f} credits for {job.credits:.2f} verified reference-seconds{forfeited}")
     table.add_row("verification", f"{job.verify}: {count(job.audits, 'audit')}, {count(job.votes, 'vote')}, "
                   f"{count(job.mismatches, 'mismatch', 'mismatches')}")  # fmt: skip

@@ -140,7 +140,7 @@ def test_a_report_shows_liars_funnel_and_marks():
     funnel = Funnel(found=5, reached=3, unreachable=2, refused={"price too low": 1}, bid=2, outbid=1, awarded=1)
     text = rendered(job_report(job(liars=[PEER], revoked=2, workers=[worker], funnel=funnel, items_done=4)))
     assert "1 liar: ndnH576N; 2 chunks of theirs thrown away and redone" in text
-    assert "1.50 forfeited by liars" in text
+    assert "1.50 forfeited by banned peers" in text
     assert "⚠ lies on purpose (lie:0.3)" in text
     assert "5 found, 3 reached, 2 unreachable, 1 refused (price too low), 2 bid, 1 outbid, 1 awarded" in text
 
