@@ -103,6 +103,7 @@ ROOMS: dict[Rule, dict[str, str]] = {
         "peer/libp2p_fixes_yamux.py": "the supervised boundary of one connection",
         "peer/libp2p_host.py": "the supervised boundary of one stream, and the end of the host",
         "peer/core.py": "the supervised boundary of one part of the peer",
+        "peer/runtimes/registry.py": "the supervised boundary of a runtime that somebody has added",
         "peer/worker.py": "the supervised boundary of one job stream",
         "simulations/sweep.py": "the supervised boundary of one run: its failure is its row",
         "simulations/memory_host.py": "the supervised boundary of one stream, and the end of the network",
