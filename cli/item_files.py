@@ -1,5 +1,6 @@
 """Files in items: `{"$file": "clip.mp4"}` in an input line is a file of this machine, which goes along."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -7,7 +8,7 @@ from typing import cast
 from cli.exits import WrongUse
 from peer.blob_views import TransferRequest
 from peer.control_client import ControlClient
-from protocol.files import FILE_KEY, FILES_PER_CHUNK_MAX, FileRef
+from protocol.files import FILE_KEY, FILE_NAME_PATTERN, FILES_PER_CHUNK_MAX, FileRef
 
 
 def check_files(items: list[object], folder: Path) -> None:
@@ -16,6 +17,8 @@ def check_files(items: list[object], folder: Path) -> None:
     def check(path: Path) -> object:
         if not path.is_file():
             raise WrongUse(f"{path} is {'a folder' if path.is_dir() else 'not there'}; {FILE_KEY} takes a file")
+        if not re.match(FILE_NAME_PATTERN, path.name):
+            raise WrongUse(f"{path.name!r} is too long for the name of a file, or has odd characters: rename it")
         return None
 
     for number, item in enumerate(items, 1):

@@ -74,6 +74,7 @@ def start(
     max_cpu: start_options.MaxCpu = None,
     accept: start_options.Accept = None,
     runtimes: start_options.Runtimes = None,
+    programs: start_options.Programs = None,
     nice: start_options.Nice = None,
     fault: Annotated[
         str | None,
@@ -101,6 +102,7 @@ def start(
             max_cpu=max_cpu,
             accept=accept,
             runtimes=runtimes,
+            programs=programs,
             nice=nice,
         ),
         fault=fault,

@@ -54,18 +54,17 @@ class JobBlobs:
         blob = await self._blobs.store.keep(partial(os.read, descriptor), size_bytes, name)
         return FileRef(name=name, blob=blob.id, size_bytes=size_bytes)
 
-    async def fetch_file(self, file: FileRef, holder: PeerId) -> None:
+    async def fetch_file(self, file: FileRef, holder: PeerId) -> bool:
         """See `Shelf.fetch_file` (peer/result_files.py)."""
         blob = BlobId(file.blob)
-        found = await self._blobs.fetch(blob, hints=[holder], bounded=False, size_bytes_max=file.size_bytes)
-        found.pin(pinned=True)
+        return _pinned(await self._blobs.fetch(blob, hints=[holder], bounded=False, size_bytes_max=file.size_bytes))
 
-    def hold_file(self, file: FileRef) -> None:
+    def hold_file(self, file: FileRef) -> bool:
         """See `Shelf.hold_file`."""
         found = self._blobs.store.find(BlobId(file.blob))
         if found is None or not found.whole:
             raise LocalError(f"the file {file.name} of a result has gone from the cache, which is too small for it")
-        found.pin(pinned=True)
+        return _pinned(found)
 
     def release_file(self, file: FileRef) -> None:
         """See `Shelf.release_file`."""
@@ -103,3 +102,11 @@ class JobBlobs:
             return await self._blobs.fetch(blob, hints=hints, size_bytes_max=size_bytes)
         except (LocalError, Unavailable) as error:
             raise LocalError(f"{what} cannot be had on this machine: {error}") from error
+
+
+def _pinned(blob: BlobFile) -> bool:
+    """Pin it; whether it was not before."""
+    was_pinned = blob.pinned
+    if not was_pinned:
+        blob.pin(pinned=True)
+    return not was_pinned

@@ -27,11 +27,14 @@ FETCH_BYTES_PER_S_MIN = 64 * KIB
 class Shelf(Protocol):
     """Where this peer keeps files."""
 
-    async def fetch_file(self, file: FileRef, holder: PeerId) -> None:
-        """Have it here, to stay until it is released. Raises `Unavailable`, or `LocalError` when it cannot be kept."""
+    async def fetch_file(self, file: FileRef, holder: PeerId) -> bool:
+        """Have it here, to stay until it is released; whether it would not have stayed anyway.
 
-    def hold_file(self, file: FileRef) -> None:
-        """One that is here stays until it is released; raises `LocalError` when it is not here."""
+        Raises `Unavailable`, or `LocalError` when it cannot be kept.
+        """
+
+    def hold_file(self, file: FileRef) -> bool:
+        """The same for one that is here; raises `LocalError` when it is not."""
 
     def release_file(self, file: FileRef) -> None:
         """It may go when room is needed."""
@@ -53,7 +56,9 @@ class ResultFiles:
         self._waiting: deque[_Task] = deque()
         """At most the chunks that workers hold: each that waits here is one that its worker still counts as out."""
         self._wake = trio.Event()
+        self._here: set[FileRef] = set()
         self._held: set[FileRef] = set()
+        """Those of them that this job alone keeps here."""
         self._settled: dict[ChunkId, list[FileRef]] = {}
 
     def fetch(self, holder: PeerId, files: Iterable[FileRef], then: Callable[[str], None]) -> None:
@@ -64,9 +69,13 @@ class ResultFiles:
     def hold(self, data: bytes) -> None:
         """Those that a result of this machine names; raises `LocalError` when one is gone."""
         for file in _files_of(data):
-            if self._shelf is not None and file not in self._held:
-                self._shelf.hold_file(file)
-                self._held.add(file)
+            if self._shelf is not None and file not in self._here:
+                self._note(file, self._shelf.hold_file(file))
+
+    def _note(self, file: FileRef, newly_held: bool) -> None:
+        self._here.add(file)
+        if newly_held:
+            self._held.add(file)
 
     def settle(self, chunk: ChunkId, data: bytes) -> None:
         """A result counts, and its files stay."""
@@ -108,14 +117,13 @@ class ResultFiles:
         for file in task.files:
             if self._shelf is None:
                 raise LocalError("a result has files, and this peer keeps none")
-            if file in self._held:
+            if file in self._here:
                 continue
             with trio.move_on_after(FETCH_S_MIN + file.size_bytes / FETCH_BYTES_PER_S_MIN) as scope:
                 try:
-                    await self._shelf.fetch_file(file, task.holder)
+                    self._note(file, await self._shelf.fetch_file(file, task.holder))
                 except Unavailable as error:
                     return f"its file {file.name} cannot be fetched: {error}"
-                self._held.add(file)
             if scope.cancelled_caught:
                 return f"its file {file.name} does not come"
         return ""

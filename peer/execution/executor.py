@@ -34,7 +34,7 @@ class SandboxReport:
 class SandboxedExecutor:
     """The `Executor` of a real peer. Whether a sandbox works is tried once, when it is first asked for."""
 
-    def __init__(self, load_timeout_s: float = LOAD_TIMEOUT_S, runtimes: Sequence[Runtime] | None = None) -> None:
+    def __init__(self, runtimes: Sequence[Runtime] | None = None, *, load_timeout_s: float = LOAD_TIMEOUT_S) -> None:
         self._load_timeout_s = load_timeout_s
         self.runtimes = all_runtimes() if runtimes is None else list(runtimes)
         self.blobs: BlobFiles | None = None

@@ -52,7 +52,12 @@ class Inside:
 
 def python_inside() -> Inside:
     """For jobs in Python."""
-    return Inside(interpreter=this_interpreter(), loader=_RUNTIMES / "python.py")
+    return Inside(interpreter=this_interpreter(), loader=loader("python"))
+
+
+def loader(runtime: str) -> Path:
+    """The file of one of our own runtimes that goes inside."""
+    return _RUNTIMES / f"{runtime}.py"
 
 
 def this_interpreter() -> Interpreter:

@@ -10,9 +10,20 @@ from protocol.errors import LocalError
 log = logging.getLogger(__name__)
 
 
-def all_runtimes() -> list[Runtime]:
-    """One of each, our own first. One that cannot be loaded is logged and left out, and so is a second of one name."""
-    found = {one.name: one for one in _own()}
+OWN = ("python", "command")
+
+
+def runtime_names() -> tuple[str, ...]:
+    """Of all of them, without loading any."""
+    return tuple(dict.fromkeys((*OWN, *sorted(one.name for one in entry_points(group=ENTRY_POINTS)))))
+
+
+def all_runtimes(programs: Sequence[str] | None = None) -> list[Runtime]:
+    """One of each, our own first. One that cannot be loaded is logged and left out, and so is a second of one name.
+
+    `programs`: what the command runtime offers, where the owner says it.
+    """
+    found = {one.name: one for one in _own(programs)}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name):
         runtime = _loaded(point)
         if runtime is not None:
@@ -31,10 +42,11 @@ def named(runtimes: Sequence[Runtime], runtime: str) -> Runtime:
     )
 
 
-def _own() -> list[Runtime]:
+def _own(programs: Sequence[str] | None) -> list[Runtime]:
+    from peer.runtimes.command import PROGRAMS_DEFAULT, CommandRuntime
     from peer.runtimes.python import PythonRuntime
 
-    return [PythonRuntime()]
+    return [PythonRuntime(), CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs)]
 
 
 def _loaded(point: EntryPoint) -> Runtime | None:
