@@ -14,8 +14,6 @@ from protocol.errors import LocalError
 from protocol.limits import CHUNKS_PER_BATCH_MAX, MIB
 from protocol.requirements import parse_size
 
-PROGRAMS_MAX = 12
-"""Offered by one peer: each is a name in the directory."""
 PROGRAM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z"
 NICE_DEFAULT = 19
 """BOINC's: whatever the owner does goes first."""
@@ -145,6 +143,8 @@ def _runtimes(text: str) -> tuple[str, ...]:
 
 
 def _programs(text: str) -> tuple[str, ...]:
+    from peer.runtimes.base import PROGRAMS_MAX
+
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if len(names) > PROGRAMS_MAX:
         raise LocalError(f"takes at most {PROGRAMS_MAX} programs")

@@ -13,6 +13,8 @@ from peer.execution.interpreter import Inside
 from protocol.bodies import Manifest
 
 ENTRY_POINTS = "parallel_peer.runtimes"
+PROGRAMS_MAX = 12
+"""Offered by one peer to command jobs: each is a name in the directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

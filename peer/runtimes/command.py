@@ -14,8 +14,7 @@ from pathlib import Path
 
 from peer.execution.environment import machine_environment
 from peer.execution.interpreter import Inside, Interpreter, loader, this_interpreter
-from peer.owner_settings import PROGRAMS_MAX
-from peer.runtimes.base import Probe
+from peer.runtimes.base import PROGRAMS_MAX, Probe
 from protocol.bodies import Manifest
 from protocol.errors import LocalError
 

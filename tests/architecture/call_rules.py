@@ -90,6 +90,8 @@ ROOMS: dict[Rule, dict[str, str]] = {
     processes: {
         "peer/presence.py": "loginctl tells whether the machine is in use",
         "peer/execution/*": "runners are processes",
+        "peer/runtimes/command.py": "programs are asked for their versions",
+        "peer/runtimes/inside/command.py": "runs in the sandbox",
         "cli/*": "a peer for one job, and the peers of the demonstration, are processes",
     },
     entropy: {
