@@ -92,6 +92,7 @@ def _package_folders() -> list[Path]:
 def _program_binds() -> list[tuple[Path, Path]]:
     here = Path(__file__).resolve().parent
     sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in _PROGRAM_FILES)]
+    sources += [_RUNTIMES.parent / "__init__.py", _RUNTIMES]
     protocol_folder = Path(protocol.__file__).resolve().parent
     return [(protocol_folder, _PROGRAM_AT / "protocol")] + [
         (source, _PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources
