@@ -72,6 +72,9 @@ class _Job:
         self._folder = tempfile.TemporaryDirectory(prefix="peer-scene-")
         self._scene = look_at(scene, Path(self._folder.name))
         self.frames = _frames(typed, self._scene)
+        if self._scene and not options.runtime_version:
+            # Frames are compared, and an older Blender cannot even read the file of a newer one.
+            self._form.require_version(f"=={'.'.join(self._scene.version.split('.')[:2])}.*")
         sent = self._scene.path if self._scene else scene
         self._form.add_blob((SCENE_BLOB, TransferRequest(action="put", what=str(sent.absolute()))))
 

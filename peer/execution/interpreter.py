@@ -48,6 +48,8 @@ class Inside:
     """Further files and folders of this machine (from, to), read-only inside."""
     environment: tuple[tuple[str, str], ...] = ()
     """Further variables."""
+    processes: int = 0
+    """How many processes it keeps from chunk to chunk; what else a chunk leaves behind costs the runner its warmth."""
 
 
 def python_inside() -> Inside:

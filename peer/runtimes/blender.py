@@ -66,7 +66,13 @@ class BlenderRuntime:
         assert blender.program is not None
         program, binds = _seen_inside(blender.program)
         variables = ((PROGRAM_VARIABLE, str(program)),)
-        return Inside(interpreter=self._interpreter, loader=loader("blender"), binds=binds, environment=variables)
+        return Inside(
+            interpreter=self._interpreter,
+            loader=loader("blender"),
+            binds=binds,
+            environment=variables,
+            processes=1,
+        )
 
     def _blender(self) -> Blender:
         if self._found is None:

@@ -22,28 +22,41 @@ Do = Callable[..., Any]
 
 
 class BlenderFailed(RuntimeError):
-    """Blender says what is wrong."""
+    """Blender says what is wrong. Another version, or another machine, may do better: it is no result of the frame."""
 
 
 def load(job: dict[str, Any]) -> Callable[[Any], object]:
     """The function that renders an item; the scene is loaded when it returns."""
+    from peer.execution.runner_job import ChunkFailed
+
     spec = json.loads(job["code"])
     program = os.environ.get(PROGRAM_VARIABLE)
-    do = started(words_of(program)) if program else as_module()
-    do("open_scene", os.environ[f"PEER_BLOB_{SCENE_BLOB}"])
-    do("configure", spec, job["cores"])
+    try:
+        do = started(words_of(program)) if program else as_module()
+        do("open_scene", os.environ[f"PEER_BLOB_{SCENE_BLOB}"])
+        do("configure", spec, job["cores"])
+    except BlenderFailed as error:
+        raise ChunkFailed("ENVIRONMENT", 0, f"the scene cannot be loaded: {error}") from error
 
     def run(item: Any) -> object:
-        shutil.rmtree(OUT, ignore_errors=True)
-        OUT.mkdir()
-        path = OUT / frame_name(item, spec["format"])
-        do("render", item["frame"], str(path), border_of(item.get("tile")))
-        if not path.is_file():
-            raise BlenderFailed(f"frame {item['frame']} was not written: the output says why")
-        pictures.clean(path)
-        return path
+        try:
+            return rendered(do, item, spec["format"])
+        except BlenderFailed as error:
+            raise ChunkFailed("ENVIRONMENT", 0, f"frame {item['frame']}: {error}") from error
 
     return run
+
+
+def rendered(do: Do, item: dict[str, Any], suffix: str) -> Path:
+    """The file of a frame or tile; raises `BlenderFailed`."""
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
+    path = OUT / frame_name(item, suffix)
+    do("render", item["frame"], str(path), border_of(item.get("tile")))
+    if not path.is_file():
+        raise BlenderFailed("it was not written: the output says why")
+    pictures.clean(path)
+    return path
 
 
 def frame_name(item: dict[str, Any], suffix: str) -> str:
@@ -90,7 +103,8 @@ def started(words: list[str], environment: dict[str, str] | None = None) -> Do:
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr if environment is None else subprocess.DEVNULL,
         stderr=None if environment is None else subprocess.DEVNULL,
-        env=environment,
+        # The library path is for the Python in here, and Blender brings another one.
+        env={key: value for key, value in (environment or os.environ).items() if key != "LD_LIBRARY_PATH"},
     )
     for fd in (requests_out, answers_in):
         os.close(fd)
