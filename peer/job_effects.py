@@ -75,7 +75,7 @@ class JobEffects:
             case Dismiss(peer, reason, for_good):
                 self.pool.dismiss(peer, reason, for_good=for_good)
             case Pay():
-                self.pool.pay(effect, self.books.add_receipt)
+                self.pool.payments.pay(effect, self.books.add_receipt)
             case JobEnded(ending, reason):
                 self.on_ended(ending, reason)
 

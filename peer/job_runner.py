@@ -189,14 +189,14 @@ class JobRunner:
 
     def owed(self) -> list[Debt]:
         """What this run owes so far, by lease; nothing once it has ended, since then it has paid."""
-        return [] if self.finished else self._owing.debts(self._pool.leases(), self._books.trust.banned())
+        return [] if self.finished else self._owing.debts(self._pool.payments.leases, self._books.trust.banned())
 
     def pay_earlier(self, debts: Sequence[Debt]) -> None:
         """Pay for runs of this job that were cut off, as it ends; who is banned by now has forfeited it."""
         banned = self._books.trust.banned()
         for debt in debts:
             if debt.peer not in banned:
-                self._pool.pay_earlier(debt, self._books.add_receipt)
+                self._pool.payments.pay_earlier(debt, self._books.add_receipt)
 
     def add_items(self, items: Sequence[object]) -> range:
         """More items of an open job; returns their numbers. Raises `LocalError` naming a bad one."""
@@ -283,8 +283,8 @@ class JobRunner:
         view = measured(view, self._machine, self._results)
         view = msgspec.structs.replace(
             view,
-            credits=view.credits + self._pool.earlier_credits,
-            price=view.price + self._pool.earlier_price,
+            credits=view.credits + self._pool.payments.earlier_credits,
+            price=view.price + self._pool.payments.earlier_price,
         )
         return watched(view, self._machine, self._pool.auction, trio.current_time())
 

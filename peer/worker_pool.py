@@ -4,33 +4,24 @@ Drives the auction's machine and keeps no rule of its own.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
 from dht.directory import Directory
 from peer.deadline import DeadlineTimer
-from peer.job_owing import Debt
 from peer.job_terms import JobTerms, PoolOwner
+from peer.pool_payments import PoolPayments
 from peer.seam import Seam
 from peer.worker_link import CheckedResult, WorkerLink
 from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid, HangUp
-from protocol.bodies import Receipt
 from protocol.capability import Capability
-from protocol.channel import MessageChannel
 from protocol.chunk import Failure
 from protocol.errors import RemoteError, Unavailable
 from protocol.ids import RANDOM_ID_BITS, ChunkId, LeaseId, PeerId, digest, short
-from protocol.job_events import FailureArrived, HeardFrom, Pay, Piece, WorkerLost, WorkerReady
-from protocol.limits import (
-    BID_WINDOW_S,
-    DIAL_TIMEOUT_S,
-    HEARTBEAT_INTERVAL_S,
-    REQUEST_TIMEOUT_S,
-    SHORT_TEXT_LENGTH_MAX,
-)
+from protocol.job_events import FailureArrived, HeardFrom, Piece, WorkerLost, WorkerReady
+from protocol.limits import BID_WINDOW_S, HEARTBEAT_INTERVAL_S, SHORT_TEXT_LENGTH_MAX
 from protocol.messages.job import (
-    JOB_CODEC,
     Award,
     Bid,
     Heartbeat,
@@ -62,17 +53,13 @@ class WorkerPool:
         self._scopes: dict[PeerId, trio.CancelScope] = {}
         self._dismissed: dict[PeerId, tuple[str, bool]] = {}
         self._complaints: dict[PeerId, str] = {}
-        self._last_leases: dict[PeerId, LeaseId] = {}
-        self._owed: dict[PeerId, list[Receipts]] = {}
+        self.payments = PoolPayments(seam, terms.job, self._send_receipts)
         self.manifest = terms.manifest
         self._calls = 0
-        self._receipts = 0
         self.lacking: dict[PeerId, list[str]] = {}
         """What those found last lack that were not called for it."""
         self.banned_found = 0
         """How many of those found last were not called because they are banned."""
-        self.earlier_credits = self.earlier_price = 0.0
-        """Paid for runs of the job that were cut off."""
         self.searched = False
         """Whether the directory has answered at least once."""
         self.bytes_sent = 0
@@ -190,7 +177,7 @@ class WorkerPool:
         if link is None:
             return
         link.lease = LeaseId(f"{self._seam.random.getrandbits(RANDOM_ID_BITS):032x}")
-        self._last_leases[award.peer] = link.lease
+        self.payments.leased(award.peer, link.lease)
         link.price, link.slots, link.bid = award.price, award.slots, award.bid
         bid = award.bid
         self._send(
@@ -267,53 +254,11 @@ class WorkerPool:
         if (link := self._links.get(peer)) is not None:
             self._guarded(link, lambda: link.cancel(chunks))
 
-    def pay(self, pay: Pay, keep: Callable[[Receipt], None]) -> None:
-        """Sign a receipt and send it, or hand it over in `close` where the worker has left; not without a lease.
-
-        Whoever did accepted work is owed its receipt, whether or not it stayed until the end. `keep` writes it down
-        before anybody has it: what it raises ends this.
-        """
-        lease = self._last_leases.get(pay.peer)
-        if lease is None:
-            return
-        receipt = Receipt(
-            job=self._terms.job,
-            lease=lease,
-            sequence=self._receipts,
-            worker=pay.peer,
-            chunks=pay.chunks,
-            credits=pay.credits,
-            price=pay.price,
-        )
-        self._receipts += 1
-        keep(receipt)
-        message = Receipts(lease=lease, receipt=self._seam.identity.sign(receipt))
-        if pay.peer in self._links:
-            self._send(self._links[pay.peer], message)
-        else:
-            self._owed.setdefault(pay.peer, []).append(message)
-
-    def leases(self) -> Mapping[PeerId, LeaseId]:
-        """The last lease of each worker."""
-        return self._last_leases
-
-    def pay_earlier(self, debt: Debt, keep: Callable[[Receipt], None]) -> None:
-        """As `pay`, for a run of this job that was cut off: its receipt is handed over in `close`."""
-        receipt = Receipt(
-            job=self._terms.job,
-            lease=debt.lease,
-            sequence=self._receipts,
-            worker=debt.peer,
-            chunks=(),
-            credits=debt.credits,
-            price=debt.price,
-        )
-        self._receipts += 1
-        self.earlier_credits += debt.credits
-        self.earlier_price += debt.price
-        keep(receipt)
-        message = Receipts(lease=debt.lease, receipt=self._seam.identity.sign(receipt))
-        self._owed.setdefault(debt.peer, []).append(message)
+    def _send_receipts(self, peer: PeerId, receipts: Receipts) -> bool:
+        if (link := self._links.get(peer)) is None:
+            return False
+        self._send(link, receipts)
+        return True
 
     def dismiss(self, peer: PeerId, reason: str, *, for_good: bool = False) -> None:
         """End the worker's lease after what is queued for it has been sent."""
@@ -340,23 +285,7 @@ class WorkerPool:
         async with trio.open_nursery() as nursery:
             for link in list(self._links.values()):
                 nursery.start_soon(self._see_off, link, reason)
-            for peer, receipts in sorted(self._owed.items()):
-                nursery.start_soon(self._hand_over, peer, receipts)
-
-    async def _hand_over(self, peer: PeerId, receipts: Sequence[Receipts]) -> None:
-        """Tried once: who is gone for good, or has restarted and forgotten the lease, goes without."""
-        try:
-            with trio.fail_after(DIAL_TIMEOUT_S + REQUEST_TIMEOUT_S):
-                stream = await self._seam.host.open_stream(peer, JOB_PROTOCOL)
-                try:
-                    await MessageChannel(stream, JOB_CODEC).send(*receipts)
-                    await stream.close()
-                    await stream.receive()
-                finally:
-                    with trio.CancelScope(shield=True):
-                        await stream.reset()
-        except (Unavailable, RemoteError, trio.TooSlowError) as error:
-            log.info("%s could not be given its receipts: %s", peer, error)
+            self.payments.hand_over_later(nursery)
 
     def _send(self, link: WorkerLink | None, message: Outbid | Award | Receipts | Heartbeat) -> None:
         if link is not None:

@@ -15,7 +15,6 @@ from protocol.chunk import Chunk, ChunkState, Failure, Trigger, Vote
 from protocol.chunk_book import ChunkBook
 from protocol.court import Court
 from protocol.dispatch import Dispatch
-from protocol.ids import PeerId
 from protocol.job_events import (
     AuditDone,
     CancelJob,
@@ -39,14 +38,13 @@ from protocol.job_events import (
 )
 from protocol.job_limits import NO_LIMITS, JobLimits
 from protocol.limits import FAILURES_PER_CHUNK_MAX, FAULTS_PER_WORKER_MAX
+from protocol.overdue import Overdue
 from protocol.payroll import finalise
 from protocol.plan_words import shortfall_line
 from protocol.planner import DEFAULT_TARGET, Checked, Forecast, Target, forecast
 from protocol.scheduling import Estimate
 from protocol.verification import VerificationPolicy
-from protocol.worker_book import SILENCE_S_MAX, WorkerBook
-
-DEADLINE_GRACE_S = 30.0
+from protocol.worker_book import WorkerBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,7 @@ class JobMachine:
         self._started_at = float("inf")
         replicas = 1 if rules.self_checking else rules.policy.replicas
         self.dispatch = Dispatch(self.book, self.workers, self.estimate, replicas, self._effects.append)
+        self.overdue = Overdue(self.book, self.workers, self.dispatch, rules.item_timeout_s, self._effects.append)
         self._random = random
         self.room = AuditRoom(rules.target, rules.own_slots, self.estimate, random)
         self.court = Court(
@@ -294,7 +293,7 @@ class JobMachine:
         if self.ended is not None:
             return
         if now >= self.workers.overdue_from:
-            self._dismiss_overdue(now)
+            self.overdue.dismiss(now)
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
@@ -309,40 +308,6 @@ class JobMachine:
         if self.ended is None:
             self.court.audit_in_background(now)
         self._watch_for_standstill(now)
-
-    def _dismiss_overdue(self, now: float) -> None:
-        """Let go of workers that are silent, or at one chunk beyond its time limits; see when the next may be.
-
-        What happens later cannot make one count as gone in less than `SILENCE_S_MAX`, but for what `Dispatch.call_off`
-        does, which has all looked at again.
-        """
-        soonest = float("inf")
-        for peer, worker in list(self.workers.active.items()):
-            moment = min(worker.silent_at, self._late_at(peer))
-            if moment <= now:
-                lapsed = self._late_at(peer) <= now
-                reason = "kept a chunk beyond its time limit" if lapsed else "no sign of life"
-                self._effects.append(Dismiss(peer, reason, for_good=lapsed and self._note_lapse(peer)))
-                self.dispatch.take_back_all(peer, reason, now)
-            else:
-                soonest = min(soonest, moment)
-        self.workers.overdue_from = min(soonest, now + SILENCE_S_MAX) if soonest < float("inf") else soonest
-
-    def _late_at(self, peer: PeerId) -> float:
-        worker = self.workers.active[peer]
-        first = next(iter(worker.outstanding), None)
-        chunk = self.book.open.get(first) if first is not None else None
-        if chunk is None or worker.offer.local:
-            return float("inf")
-        since = max(worker.outstanding[chunk.id], worker.last_result_at)
-        return since + chunk.count * self.rules.item_timeout_s + DEADLINE_GRACE_S
-
-    def _note_lapse(self, peer: PeerId) -> bool:
-        """The worker may not have this chunk again; whether it has shown often enough that it never answers."""
-        self.book.open[next(iter(self.workers.active[peer].outstanding))].lapsed.add(peer)
-        tally = self.workers.tallies[peer]
-        tally.failures += 1
-        return tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks
 
     def _finish_if_quiet(self) -> None:
         if self.book.open or self.book.uncut or self.court.audits_pending:

@@ -13,6 +13,7 @@ from lives import ITEMS, SQUARES, finish, lie, life, pass_time, ran, running, sq
 from village import FunctionExecutor, village
 
 from peer import coordinator as coordinator_module
+from peer.job_saves import SAVE_INTERVAL_S
 from peer.job_sum import joined
 from peer.journal import Journal
 from peer.seam import ExecutionFailure
@@ -92,7 +93,7 @@ async def test_figures_are_saved_while_a_job_runs(autojump_clock: trio.testing.M
     """So that a kill loses the figures of a few seconds, and no more."""
     async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
         job = coordinator.submit(wanted())
-        await pass_time(coordinator_module.SAVE_INTERVAL_S + 2.0)
+        await pass_time(SAVE_INTERVAL_S + 2.0)
         saved = v.journal.job(job)
         assert saved is not None and saved.state is JobState.RUNNING
         assert 0 < saved.items_done <= len(v.journal.outcomes(job)) and saved.executions > 0
