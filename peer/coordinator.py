@@ -9,6 +9,7 @@ import trio
 
 from dht.directory import Directory
 from peer.data_folder import PROOFS
+from peer.hand_outs import LeaseNotes
 from peer.job_changes import JobChanges
 from peer.job_results import ResultSink
 from peer.job_retry import Part, Retry, ended_idle
@@ -17,6 +18,7 @@ from peer.job_saves import JobSaves
 from peer.job_setup import JobBooks, what_is_left
 from peer.journal import Journal
 from peer.journal_sink import JournalSink
+from peer.lease_book import LeaseBook
 from peer.proof_store import ProofStore
 from peer.redo import Redo, is_due
 from peer.seam import Seam
@@ -68,7 +70,8 @@ class Coordinator:
         self._retries: dict[JobId, Retry] = {}
         """What belongs to those of the runners that do a part of a job again."""
         self._changes = JobChanges()
-        self._saves = JobSaves(journal, self._view_of)
+        self._leases = LeaseBook(journal)
+        self._saves = JobSaves(journal, self._leases, self._view_of)
         self._redo = Redo()
         self._ended = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
@@ -245,11 +248,18 @@ class Coordinator:
             on_stranger=self._witness.look_into,
             add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),
             add_receipt=self._keep_receipt,
+            leases=None if open_ended else self._lease_notes(job),
             on_change=lambda: self._note_change(job),
             on_end=lambda: on_end(job),
             on_effect=lambda effect: self._on_decision(job, effect),
         )
         return JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended, numbers=numbers)
+
+    def _lease_notes(self, job: JobId) -> LeaseNotes:
+        book = self._leases
+        return LeaseNotes(
+            earlier=book.of(job), add=lambda held: book.add(job, held), end=lambda lease: book.end(job, lease)
+        )
 
     def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> str:
         """One job has found it lying: no job of ours believes it any more."""

@@ -13,6 +13,7 @@ from dht.directory import Directory
 from peer.candidates import Candidates
 from peer.deadline import DeadlineTimer
 from peer.evidence import Evidence
+from peer.hand_outs import HandOuts
 from peer.job_answers import JobAnswers
 from peer.job_effects import JobEffects
 from peer.job_items import JobItems
@@ -31,6 +32,7 @@ from peer.worker_pool import WorkerPool
 from protocol.adaptive import parse_policy
 from protocol.comparators import parse_comparator
 from protocol.errors import LocalError
+from protocol.handed_out import Stamp
 from protocol.ids import JobId, PeerId
 from protocol.job_events import (
     CancelJob,
@@ -116,7 +118,9 @@ class JobRunner:
         )
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, signed, request, max(1, wanted), books.trust, books.on_stranger, needs_of(request))
-        self._pool = WorkerPool(seam, directory, terms, answers)
+        stamp = Stamp(seam.identity.seed, job)
+        outs = HandOuts(stamp, self._items, request.item_timeout_s, seam.wall_clock, books.leases)
+        self._pool = WorkerPool(seam, directory, terms, outs, answers)
         work = LocalWork(seam.executor, manifest, self._items.payload, answers.on_local, answers.on_audited)
         self._local = LocalSlots(work, request.local)
         self._effects = JobEffects(

@@ -8,6 +8,7 @@ import trio
 
 from peer.job_runner import JobRunner
 from peer.journal import Journal
+from peer.lease_book import LeaseBook
 from peer.views import JobView
 from protocol.errors import LocalError
 from protocol.ids import JobId
@@ -28,8 +29,9 @@ class ViewOf(Protocol):
 class JobSaves:
     """Of all jobs of one peer. Sessions are never saved."""
 
-    def __init__(self, journal: Journal, view_of: ViewOf) -> None:
+    def __init__(self, journal: Journal, leases: LeaseBook, view_of: ViewOf) -> None:
         self._journal = journal
+        self._leases = leases
         self._view_of = view_of
         self.unsaved: set[JobId] = set()
         """Jobs that ended and are in memory alone, since the journal could not take their end."""
@@ -69,6 +71,7 @@ class JobSaves:
             runner.pay_earlier(self._journal.owed_earlier(job))
             self._journal.save_job(self._view_of(job, runner))
             self._journal.forget_owed(job)
+            self._leases.forget(job)
 
     def _guarded(self, job: JobId, save: Callable[[], None]) -> None:
         """A job that cannot be saved stays in memory, so that its end can still be seen."""

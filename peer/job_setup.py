@@ -6,6 +6,7 @@ from math import inf
 
 import msgspec
 
+from peer.hand_outs import LeaseNotes
 from peer.job_results import ResultSink
 from peer.own_machine import own_machine
 from peer.seam import Seam
@@ -45,6 +46,8 @@ class JobBooks:
     add_clean: Callable[[str, float, int], None]
     """A peer has earned so many clean results, so many of them confirmed by our own executions."""
     add_receipt: Callable[[Receipt], None]
+    leases: LeaseNotes | None
+    """None for a job that cannot go on after a restart."""
     on_change: Callable[[], None]
     on_end: Callable[[], None]
     on_effect: Callable[[Effect], None]

@@ -19,6 +19,7 @@ from peer.core import AvailabilityChanged, JobsResumed, Joined, NodeEvent, NodeS
 from peer.data_folder import DataFolder
 from peer.door import Door
 from peer.journal import Journal
+from peer.kept_shelf import JournalShelf
 from peer.node_views import peer_views, status_view
 from peer.owner_side import OwnerSide
 from peer.reachability import try_peers
@@ -70,6 +71,7 @@ class Node:
             memory=JournalMemory(journal, self.door.leave),
             book=journal,
             worker_executor=owner.executor,
+            shelf=JournalShelf(journal, seam.wall_clock),
         )
         self.dht = self.core.dht
         self.directory = self.core.directory

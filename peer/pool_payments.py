@@ -38,6 +38,10 @@ class PoolPayments:
         """What the worker earns from now on is paid for this lease."""
         self._leases[peer] = lease
 
+    def leased_before(self, peer: PeerId, lease: LeaseId) -> None:
+        """The lease of an earlier run, which counts where there is none in this one."""
+        self._leases.setdefault(peer, lease)
+
     @property
     def leases(self) -> Mapping[PeerId, LeaseId]:
         """The last lease of each worker."""

@@ -18,6 +18,7 @@ from protocol.dispatch import Dispatch
 from protocol.job_events import (
     AuditDone,
     CancelJob,
+    CancelReplicas,
     Dismiss,
     Effect,
     Ending,
@@ -28,6 +29,7 @@ from protocol.job_events import (
     ItemsAdded,
     ItemsClosed,
     JobEnded,
+    KeptOffered,
     PauseJob,
     Proof,
     ResultArrived,
@@ -42,6 +44,7 @@ from protocol.overdue import Overdue
 from protocol.payroll import finalise
 from protocol.plan_words import shortfall_line
 from protocol.planner import DEFAULT_TARGET, Checked, Forecast, Target, forecast
+from protocol.reclaim import Reclaim
 from protocol.scheduling import Estimate
 from protocol.verification import VerificationPolicy
 from protocol.worker_book import WorkerBook
@@ -89,6 +92,7 @@ class JobMachine:
         self.court = Court(
             self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self.room, self._effects.append
         )
+        self.reclaim = Reclaim(self.book, self.workers, self.dispatch, replicas, self._effects.append)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             ItemsAdded: self._on_items,
             ItemsClosed: self._on_items_closed,
@@ -97,6 +101,7 @@ class JobMachine:
             WorkerCondemned: self._on_condemned,
             HeardFrom: self._on_heard,
             ResultArrived: self._on_result,
+            KeptOffered: self.reclaim.offered,
             FailureArrived: self._on_failure,
             AuditDone: self._on_audit,
             CancelJob: self._on_cancel,
@@ -119,6 +124,7 @@ class JobMachine:
         if self.ended is not None:
             return None
         moments = [self.dispatch.next_hedge(), self.workers.overdue_from, self.court.background_at()]
+        moments.append(self.reclaim.next_at())
         moments.append(self._started_at + self.rules.limits.deadline_s)
         if self._stuck_since is not None:
             moments.append(self._stuck_since + self.rules.worker_wait_s)
@@ -160,13 +166,14 @@ class JobMachine:
             self._effects.append(Dismiss(event.peer, "banned in this job"))
         else:
             self.workers.add(event, now)
+            self.reclaim.adopt(event.peer, now)
             self._fit_policy()
 
     def _expected_chunks(self) -> int:
         """Items that cost little are many to a chunk; before their cost is known, each counts as one."""
         cut = self.book.cut_count
         items = len(self.book.sizes_bytes)
-        return items if not cut else max(cut, round(items * cut / self.book.uncut_from))
+        return items if not cut else max(cut, round(items * cut / (items - self.book.uncut)))
 
     def _fit_policy(self) -> None:
         """More items or peers: the votes that the target asks for may be others."""
@@ -177,6 +184,7 @@ class JobMachine:
 
     def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
         self.dispatch.take_back_all(event.peer, event.reason, now)
+        self.reclaim.lost(event.peer)
 
     def _on_condemned(self, event: WorkerCondemned, now: float) -> None:
         self.court.condemn(event.peer, event.reason, now, lied=event.lied)
@@ -195,18 +203,22 @@ class JobMachine:
     def _on_result(self, event: ResultArrived, now: float) -> None:
         worker = self.workers.active.get(event.peer)
         chunk = self.book.get(event.chunk)
-        if worker is None or chunk is None or event.peer in chunk.votes:
+        if chunk is None or event.peer in chunk.votes or not (worker or event.kept):
             return
-        worker.last_heard = worker.last_result_at = now
+        if worker is not None:
+            worker.last_heard = worker.last_result_at = now
         if event.agreement is not None:
             chunk.align(event.key, event.agreement.peers, event.agreement.keys)
-        if event.peer not in chunk.live:
+        if event.peer not in chunk.live and not (event.kept and self.reclaim.takes(chunk, event.peer)):
             if not self.rules.self_checking or event.proof is Proof.WRONG:
                 self.court.late_result(chunk, event.peer, event.key, now)
             return
         self._count(chunk, event)
+        if event.kept and event.peer in chunk.live:
+            self._effects.append(CancelReplicas(event.peer, (chunk.id,)))  # Where it was given the same once more.
+        self.reclaim.kept_its_word(chunk, event.peer)
         self.dispatch.returned(chunk, event.peer)
-        chunk.votes[event.peer] = self._vote(event, local=worker.offer.local)
+        chunk.votes[event.peer] = self._vote(event, local=worker is not None and worker.offer.local)
         chunk.fire(Trigger.COMMIT, now)
         if event.proof is Proof.RIGHT:
             self.court.prove(chunk, event.key, now)
@@ -232,12 +244,15 @@ class JobMachine:
         tally.chunks += 1
         tally.items += chunk.count
         tally.compute_s += event.compute_s
+        tally.handed_over += event.kept
         self.estimate.observe(event.compute_s, chunk.count)
 
     def _on_failure(self, event: FailureArrived, now: float) -> None:
         worker = self.workers.active.get(event.peer)
         chunk = self.book.open.get(event.chunk)
-        if worker is None or chunk is None or event.peer not in chunk.live:
+        if chunk is None or self.reclaim.withdraw(chunk, event.peer):
+            return
+        if worker is None or event.peer not in chunk.live:
             return
         worker.last_heard = worker.last_result_at = now
         tally = self.workers.tallies[event.peer]
@@ -292,6 +307,7 @@ class JobMachine:
     def _advance(self, now: float) -> None:
         if self.ended is not None:
             return
+        self.reclaim.expire(now)
         if now >= self.workers.overdue_from:
             self.overdue.dismiss(now)
         if self.court.verdict_on_job is not None:
@@ -328,6 +344,7 @@ class JobMachine:
     def _watch_for_standstill(self, now: float) -> None:
         """Work is left, but nobody is at it and nobody here may take it."""
         busy = any(worker.outstanding for worker in self.workers.active.values()) or self.court.audits_pending
+        busy = busy or self.reclaim.waits
         if self.ended is not None or busy or not (self.book.open or self.book.uncut):
             self._stuck_since = None
         elif self._stuck_since is None:
