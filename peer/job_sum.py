@@ -85,6 +85,7 @@ def _added(then: WorkerView, now: WorkerView) -> WorkerView:
         chunks_done=then.chunks_done + now.chunks_done,
         items_done=then.items_done + now.items_done,
         compute_s=then.compute_s + now.compute_s,
+        handed_over=then.handed_over + now.handed_over,
         failures=then.failures + now.failures,
         audits=then.audits + now.audits,
         revoked=then.revoked + now.revoked,

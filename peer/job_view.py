@@ -73,6 +73,7 @@ def _worker(peer: PeerId, tally: Tally, machine: JobMachine, auction: AuctionMac
         chunks_done=tally.chunks,
         items_done=tally.items,
         compute_s=tally.compute_s,
+        handed_over=tally.handed_over,
         failures=tally.failures,
         audits=tally.audits,
         revoked=tally.revoked,

@@ -116,6 +116,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     chunks_done: int = 0
     items_done: int = 0
     compute_s: float = 0.0
+    handed_over: int = 0
+    """Of its chunks, those whose results it had kept from an earlier run of the job."""
     failures: int = 0
     audits: int = 0
     revoked: int = 0

@@ -179,8 +179,11 @@ class WorkerPool:
         self._timer.rearm()
 
     def _hang_up(self, peer: PeerId, reason: str) -> None:
-        """At once: who has not answered will not read last words. One that is being dialled has no stream yet."""
-        if peer in self._scopes:
+        """At once: who has not answered will not read last words. One that is being dialled has no stream yet.
+
+        Whose answer to a call before is not over, since it still hands over, is called once it is through with that.
+        """
+        if peer in self._scopes and not self._links[peer].hand_over.is_awaited:
             self._dismissed[peer] = (reason, False)
             self._scopes[peer].cancel()
 
