@@ -181,9 +181,9 @@ class WorkerPool:
     def _hang_up(self, peer: PeerId, reason: str) -> None:
         """At once: who has not answered will not read last words. One that is being dialled has no stream yet.
 
-        Whose answer to a call before is not over, since it still hands over, is called once it is through with that.
+        Who is being seen off, which may take as long as a hand-over, is called once that is over.
         """
-        if peer in self._scopes and not self._links[peer].hand_over.is_awaited:
+        if peer in self._scopes and peer not in self._dismissed:
             self._dismissed[peer] = (reason, False)
             self._scopes[peer].cancel()
 
