@@ -16,6 +16,7 @@ from peer.job_retry import Part, Retry, ended_idle
 from peer.job_runner import JobRunner
 from peer.job_saves import JobSaves
 from peer.job_setup import JobBooks, what_is_left
+from peer.job_starts import JobStarts
 from peer.journal import Journal
 from peer.journal_sink import JournalSink
 from peer.lease_book import LeaseBook
@@ -43,6 +44,8 @@ OnDecision = Callable[[JobId, Effect], None]
 
 JOBS_RUNNING_MAX = 64
 JOBS_PAUSED_MAX = 64
+_UNASKED = (JobState.CALLING, JobState.RUNNING)
+"""The states of a job that was cut off with this peer: it goes on by itself."""
 
 
 class Coordinator:
@@ -71,7 +74,8 @@ class Coordinator:
         """What belongs to those of the runners that do a part of a job again."""
         self._changes = JobChanges()
         self._leases = LeaseBook(journal)
-        self._saves = JobSaves(journal, self._leases, self._view_of)
+        self._starts = JobStarts(journal)
+        self._saves = JobSaves(journal, self._leases, self._starts, self._view_of)
         self._redo = Redo()
         self._ended = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
@@ -113,7 +117,9 @@ class Coordinator:
         """Start a job. Raises `LocalError` when the request is wrong or too many jobs run."""
         job = self._new_id()
         runner = self._prepare(job, request, JournalSink(self._journal, job), self._save_end)
-        self._journal.add_job(runner.view(), request)
+        with self._journal.transaction():
+            self._journal.add_job(runner.view(), request)
+            self._starts.begin(job, afresh=True)
         self._saves.begin(job)
         self._start(job, runner)
         return job
@@ -142,6 +148,7 @@ class Coordinator:
         with self._journal.transaction():
             self._journal.run_again(job, retry.items)
             self._journal.end_run(job)
+            self._starts.begin(job, afresh=not (retry.resumes and before.state in _UNASKED))
             self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
         self._saves.begin(job)
         self._retries[job] = retry
@@ -162,6 +169,10 @@ class Coordinator:
 
     def _resumed(self, view: JobView) -> bool:
         if self._nursery is None:
+            return False
+        if why_not := self._starts.why_not(JobId(view.id)):
+            log.warning("job %s does not go on: %s", view.id, why_not)
+            self._end_idle(view, JobState.INTERRUPTED, why_not)
             return False
         try:
             self.resume(JobId(view.id))

@@ -7,6 +7,7 @@ from typing import Protocol
 import trio
 
 from peer.job_runner import JobRunner
+from peer.job_starts import JobStarts
 from peer.journal import Journal
 from peer.lease_book import LeaseBook
 from peer.views import JobView
@@ -29,9 +30,10 @@ class ViewOf(Protocol):
 class JobSaves:
     """Of all jobs of one peer. Sessions are never saved."""
 
-    def __init__(self, journal: Journal, leases: LeaseBook, view_of: ViewOf) -> None:
+    def __init__(self, journal: Journal, leases: LeaseBook, starts: JobStarts, view_of: ViewOf) -> None:
         self._journal = journal
         self._leases = leases
+        self._starts = starts
         self._view_of = view_of
         self.unsaved: set[JobId] = set()
         """Jobs that ended and are in memory alone, since the journal could not take their end."""
@@ -55,11 +57,16 @@ class JobSaves:
     def cut_off(self, job: JobId, runner: JobRunner) -> None:
         """This peer stops while the job runs."""
         if self._journal.job(job) is not None:
-            self._guarded(job, lambda: self._save_figures(job, runner, message="this peer was stopped"))
+            self._guarded(job, lambda: self._save_cut_off(job, runner))
 
     def end(self, job: JobId, runner: JobRunner) -> None:
         """The job's last view; with it is paid what runs that were cut off still owe."""
         self._guarded(job, lambda: self._pay_and_save(job, runner))
+
+    def _save_cut_off(self, job: JobId, runner: JobRunner) -> None:
+        with self._journal.transaction():
+            self._save_figures(job, runner, message="this peer was stopped")
+            self._starts.survived(job)
 
     def _save_figures(self, job: JobId, runner: JobRunner, **changes: object) -> None:
         with self._journal.transaction():

@@ -343,6 +343,14 @@ class PauseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """None: until it is ended."""
 
 
+class KeptView(msgspec.Struct, frozen=True, kw_only=True):
+    """Results that the worker keeps for a coordinator that vanished, for a day at most."""
+
+    coordinator: str
+    results: int
+    size_bytes: int
+
+
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """This peer."""
 
@@ -375,6 +383,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     availability: AvailabilityView = AvailabilityView()
     limits: str = ""
     """What else its owner has set, in words."""
+    kept: list[KeptView] = []
     asked: int = 0
     """How many coordinators wait for the owner's leave."""
 

@@ -10,6 +10,8 @@ from lives import ITEMS, SQUARES, finish, lie, pass_time, running, square, wante
 from village import FunctionExecutor, Village, village
 
 from peer.coordinator import Coordinator
+from peer.journal import Journal
+from peer.kept_shelf import JournalShelf
 from peer.proof_replay import replay
 from peer.proof_store import ProofStore, read_proof
 from peer.seam import ExecutionFailure
@@ -170,3 +172,27 @@ async def test_a_chunk_that_fails_after_the_coordinator_is_back_is_run_elsewhere
         async with running(v, seam) as coordinator:
             await go_on(v, coordinator, job)
             assert executions(v) == Counter(dict.fromkeys(ITEMS, 1)) + Counter(failing)
+
+
+async def test_a_worker_that_is_restarted_meanwhile_hands_over_and_is_paid(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    def shelf() -> JournalShelf:
+        return JournalShelf(Journal.open(tmp_path / "worker.sqlite"), lambda: 1000.0 + trio.current_time())
+
+    async with village() as v:
+        await v.worker("a", FunctionExecutor(square, item_s=10.0), shelf=shelf())
+        seam = v.seam("coordinator", FunctionExecutor(square))
+        job = await cut_off(v, seam, 35.0)
+        await pass_time(20.0)
+        before = executions(v)
+        worker = await v.restart("a", shelf())
+        (kept,) = worker.view().kept
+        assert (kept.coordinator, kept.results) == (v.peer("coordinator"), 1)
+        async with running(v, seam) as coordinator:
+            view, _ = await go_on(v, coordinator, job)
+            assert executions(v) == Counter(dict.fromkeys(ITEMS, 1)) and before.total() == 4
+            assert handed_over(view) == 1
+            await pass_time(10.0)
+        assert not worker.view().kept and not shelf().load()
+        assert worker.view().credits_earned == pytest.approx(240.0), "also for what it gave before"
