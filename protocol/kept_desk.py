@@ -213,6 +213,13 @@ class KeptDesk:
             for chunk in message.chunks:
                 self._stop(other, chunk, now)
 
+    def paid(self, session: Session, lease: LeaseId, now: float) -> None:
+        """Receipts come when a job has ended: nothing of it is waited for any more."""
+        for key in self.kept.of_lease(session.coordinator, lease):
+            self.kept.drop(key)
+        for other in self._abandoned(session.coordinator, lease):
+            self.end(other, now)
+
     def _abandoned(self, coordinator: PeerId, lease: LeaseId) -> list[Session]:
         mine = (one for one in self._sessions.sorted() if one.coordinator == coordinator)
         return [one for one in mine if one.orphan and one.orphan.terms.lease == lease]

@@ -171,6 +171,10 @@ class KeptResults:
         """What is kept for a job of this coordinator, the oldest first."""
         return [one for one in self._kept.values() if (one.coordinator, one.job) == (coordinator, job)]
 
+    def of_lease(self, coordinator: PeerId, lease: LeaseId) -> list[Key]:
+        """What is kept of one lease of this coordinator."""
+        return [key for key in self._kept if key[:2] == (coordinator, lease)]
+
     def leases(self) -> Iterator[tuple[LeaseId, JobId, PeerId]]:
         """The leases that results are kept of, each once, with job and coordinator."""
         yield from sorted({(one.lease, one.job, one.coordinator) for one in self._kept.values()})

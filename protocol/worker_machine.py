@@ -356,6 +356,7 @@ class WorkerMachine:
             session.lease.heard(now)
         receipt = self.ledger.take(message.lease, message.receipt, session.coordinator)
         self._effects.append(KeepReceipt(session.number, message.receipt, receipt))
+        self._desk.paid(session, message.lease, now)
 
     def _on_slot(self, session: Session, event: SlotEvent, now: float) -> None:
         if session.lease and session.lease.terms.lease == event.lease:

@@ -406,6 +406,14 @@ def test_more_than_can_be_kept_is_not_asked_for() -> None:
             worker.handle(Received(1, FetchKept(lease=LEASE, chunks=chunks)), 2.0)
 
 
+def test_a_receipt_says_that_the_job_has_ended() -> None:
+    worker = at_work()
+    worker.handle(StreamGone(0), 1.0)
+    connect(worker, 1)
+    assert EndLease(0, LEASE) in tell(worker, receipts(0), 2.0, 1)
+    assert worker.kept() == [] and worker.slots_busy == 0
+
+
 def test_a_large_result_goes_in_parts() -> None:
     worker = leased()
     tell(worker, marked(1))
