@@ -376,8 +376,8 @@ class Coordinator:
         known = self._runs(job) or job in self._saves.unsaved or self._journal.job(job) is None
         return runner if known else None
 
-    def _view_of(self, job: JobId, runner: JobRunner, **changes: object) -> JobView:
-        view = msgspec.structs.replace(runner.view(), **changes)
+    def _view_of(self, job: JobId, runner: JobRunner, *, so_far: bool = False, **changes: object) -> JobView:
+        view = msgspec.structs.replace(runner.view(so_far=so_far), **changes)
         return self._retries[job].whole(view) if job in self._retries else view
 
     async def wait_change(self, job: JobId, version: int) -> int:

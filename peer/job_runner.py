@@ -260,8 +260,8 @@ class JobRunner:
         """Whether the job has ended."""
         return self._standing.finished
 
-    def view(self) -> JobView:
-        """The job at this moment."""
+    def view(self, *, so_far: bool = False) -> JobView:
+        """The job at this moment; `so_far`: with the bound that holds for what there is, which takes a moment."""
         sent, received = self._pool.traffic()
         view = JobView(
             id=self._job,
@@ -284,7 +284,7 @@ class JobRunner:
             bytes_received=received,
             events=self._standing.story(),
         )
-        view = measured(view, self._machine, self._results)
+        view = measured(view, self._machine, self._results, so_far=so_far)
         view = msgspec.structs.replace(
             view,
             credits=view.credits + self._pool.payments.earlier_credits,

@@ -23,8 +23,8 @@ SAVE_INTERVAL_S = 5.0
 class ViewOf(Protocol):
     """The view of a job, of which the runner may do a part; `changes` are fields to replace."""
 
-    def __call__(self, job: JobId, runner: JobRunner, **changes: object) -> JobView:
-        """At this moment."""
+    def __call__(self, job: JobId, runner: JobRunner, *, so_far: bool = False, **changes: object) -> JobView:
+        """At this moment; `so_far`: see `JobRunner.view`."""
 
 
 class JobSaves:
@@ -70,7 +70,7 @@ class JobSaves:
 
     def _save_figures(self, job: JobId, runner: JobRunner, **changes: object) -> None:
         with self._journal.transaction():
-            self._journal.save_job(self._view_of(job, runner, **changes))
+            self._journal.save_job(self._view_of(job, runner, so_far=True, **changes))
             self._journal.save_owed(job, runner.owed())
 
     def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:

@@ -203,7 +203,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     max_error: float = MAX_ERROR
     assume_liars: float = ASSUME_LIARS
     error_bound: float | None = None
-    """The share of wrong results is not expected to be above this; None until results are final."""
+    """The share of wrong results is not expected to be above this; None while results may still be revoked."""
     audits: int = 0
     votes: int = 0
     mismatches: int = 0

@@ -109,6 +109,8 @@ class WorkerLink:
         self._collector = PayloadCollector(RESULT_BYTES_COLLECTED_MAX)
         self._assigned: dict[ChunkId, _Given] = {}
         self._cancelled: dict[ChunkId, _Given] = {}
+        self.is_seen_off = False
+        """Whether its last words are said."""
         self._drained = trio.Event()
         self.ended = trio.Event()
         """Set once nothing comes any more."""
@@ -122,7 +124,12 @@ class WorkerLink:
     # Out.
 
     def send(self, *messages: Message) -> None:
-        """Queue messages; raises `Unavailable` when the worker has not taken thousands of them."""
+        """Queue messages; raises `Unavailable` when the worker has not taken thousands of them.
+
+        After the last words nothing follows: a heartbeat that came just then would cut these off.
+        """
+        if self.is_seen_off:
+            return
         try:
             for message in messages:
                 self._outgoing_send.send_nowait(message)
@@ -175,6 +182,7 @@ class WorkerLink:
 
         A reset at once would overtake the last words: what is under way may be thrown away by it.
         """
+        self.is_seen_off = True
         with trio.move_on_after(REQUEST_TIMEOUT_S):
             try:
                 for message in messages:

@@ -325,7 +325,7 @@ class WorkerPool:
             self._guarded(link, lambda: link.hand_over.refuse(place))
 
     def _send_receipts(self, peer: PeerId, receipts: Receipts) -> bool:
-        if (link := self._links.get(peer)) is None:
+        if (link := self._links.get(peer)) is None or link.is_seen_off:
             return False
         self._send(link, receipts)
         return True

@@ -138,6 +138,12 @@ class JobMachine:
         plan = forecast(self.rules.target, max(2, self.court.policy.votes_wanted), chunks, clean, audits)
         return plan, shortfall_line(self.rules.target, plan, chunks, clean, audits)
 
+    def checked_now(self) -> Checked | None:
+        """How what counts at this moment has been checked: what would be promised if the job ended now."""
+        if not self.book.settled:
+            return self.checked
+        return checked_so_far(self.book, self.workers, self.court.policy, self.rules.target, self.court.confirmed)
+
     def check_invariants(self) -> None:
         """Raises AssertionError when the books disagree; for tests after every step."""
         self.book.check_invariants()
@@ -334,10 +340,7 @@ class JobMachine:
             self._finalise()
 
     def _finalise(self) -> None:
-        if self.book.settled:
-            self.checked = checked_so_far(
-                self.book, self.workers, self.court.policy, self.rules.target, self.court.confirmed
-            )
+        self.checked = self.checked_now()
         self._effects.extend(finalise(self.book, self.workers))
         self.room.forget_all()
 
