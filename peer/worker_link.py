@@ -281,8 +281,9 @@ class WorkerLink:
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
         files = files_of(data, decode_outcomes(data, piece.stop - piece.start))
+        environment = self._terms.environment if self._terms else b""
         compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
-        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files)
+        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files, environment)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk).piece
