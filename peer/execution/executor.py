@@ -1,4 +1,4 @@
-"""`SandboxedExecutor`: runs chunks of strangers on this machine, in bubblewrap, or not at all."""
+"""`SandboxedExecutor`: runs chunks of strangers on this machine, in the strongest sandbox that works, or not at all."""
 
 import platform
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peer.execution.environment import python_environment
-from peer.execution.launch import Launcher
+from peer.execution.launch import SandboxLauncher
 from peer.execution.limits import LOAD_TIMEOUT_S
-from peer.execution.probe import try_sandbox
 from peer.execution.python_runtime import PYTHON_RUNTIME, PythonRunner
-from peer.execution.sandbox import SANDBOX_NAME
+from peer.execution.tiers import AUTO, in_words, try_tiers
 from peer.seam import BlobFiles, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
@@ -27,14 +26,20 @@ class SandboxReport:
 
 
 class SandboxedExecutor:
-    """The `Executor` of a real peer. Whether a sandbox works is tried once, when it is first asked for."""
+    """The `Executor` of a real peer. Whether a sandbox works is tried once, when it is first asked for.
 
-    def __init__(self, load_timeout_s: float = LOAD_TIMEOUT_S) -> None:
+    `sandbox` is the owner's setting: `auto` or the name of one kind. A `launcher` that is given is used as it is.
+    """
+
+    def __init__(
+        self, load_timeout_s: float = LOAD_TIMEOUT_S, sandbox: str = AUTO, launcher: SandboxLauncher | None = None
+    ) -> None:
+        self._sandbox = sandbox
         self._load_timeout_s = load_timeout_s
         self.blobs: BlobFiles | None = None
         """Set once the peer has any."""
-        self._launcher: Launcher | None = None
-        self._report: SandboxReport | None = None
+        self._launcher = launcher
+        self._report = SandboxReport(True, f"{launcher.name} works") if launcher else None
         self._environment: bytes | None = None
 
     def sandbox_report(self) -> SandboxReport:
@@ -45,9 +50,9 @@ class SandboxedExecutor:
 
     def offers(self) -> Sequence[RuntimeOffer]:
         """Python, when the sandbox works; else nothing (`sandbox_report` says why)."""
-        if not self.sandbox_report().works:
+        if not self.sandbox_report().works or self._launcher is None:
             return ()
-        return (RuntimeOffer(name=PYTHON_RUNTIME, version=platform.python_version(), sandbox=SANDBOX_NAME),)
+        return (RuntimeOffer(name=PYTHON_RUNTIME, version=platform.python_version(), sandbox=self._launcher.name),)
 
     def environment(self, runtime: str) -> bytes:
         """See `Executor.environment`; raises `LocalError` for a runtime that is not offered."""
@@ -79,7 +84,7 @@ class SandboxedExecutor:
             raise LocalError("the job reads blobs, which only a running peer can fetch: start one with `peer start`")
         return self.blobs.open(manifest)
 
-    def launcher_for(self, runtime: str) -> Launcher:
+    def launcher_for(self, runtime: str) -> SandboxLauncher:
         """What starts runners of that runtime; raises `LocalError` when it is not offered here."""
         report = self.sandbox_report()
         if not report.works or self._launcher is None:
@@ -89,10 +94,10 @@ class SandboxedExecutor:
         return self._launcher
 
     def _try_sandbox(self) -> SandboxReport:
-        try:
-            launcher = Launcher()
-            try_sandbox(launcher)
-        except LocalError as error:
-            return SandboxReport(False, str(error))
-        self._launcher = launcher
-        return SandboxReport(True, f"{SANDBOX_NAME} works")
+        trials = []
+        for trial in try_tiers(self._sandbox):
+            trials.append(trial)
+            if trial.launcher is not None:
+                self._launcher = trial.launcher
+                break
+        return SandboxReport(self._launcher is not None, in_words(trials))

@@ -15,7 +15,7 @@ _PYTHON_AT = Path("/opt/python")
 _PACKAGES_AT = Path("/opt/packages")
 _PROGRAM_AT = Path("/opt/parallel-peer")
 _SYSTEM = Path("/usr")
-_PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_seeds")
+PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_seeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Interpreter:
 def this_interpreter() -> Interpreter:
     """The interpreter that runs this peer, with its installed packages and the runner program."""
     python, python_binds, environment = _python()
-    folders = _package_folders()
+    folders = package_folders()
     places = {folder: folder if folder.is_relative_to(_SYSTEM) else _PACKAGES_AT / str(n)
               for n, folder in enumerate(folders)}  # fmt: skip
     binds = [*python_binds, *((source, to) for source, to in places.items() if source != to), *_program_binds()]
@@ -54,14 +54,15 @@ def _python() -> tuple[Path, list[tuple[Path, Path]], tuple[tuple[str, str], ...
     return at, binds, (("LD_LIBRARY_PATH", str(_PYTHON_AT / "lib")),) if shared else ()
 
 
-def _package_folders() -> list[Path]:
+def package_folders() -> list[Path]:
+    """Where this peer's installed packages are."""
     found = (Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages"))
     return list(dict.fromkeys(folder.resolve() for folder in found if folder.is_dir()))
 
 
 def _program_binds() -> list[tuple[Path, Path]]:
     here = Path(__file__).resolve().parent
-    sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in _PROGRAM_FILES)]
+    sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in PROGRAM_FILES)]
     protocol_folder = Path(protocol.__file__).resolve().parent
     return [(protocol_folder, _PROGRAM_AT / "protocol")] + [
         (source, _PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from peer.execution.executor import SandboxedExecutor
-from peer.execution.launch import JobCode, Launcher
+from peer.execution.launch import JobCode, SandboxLauncher
 from peer.execution.process import SandboxProcess
 from peer.execution.python_runtime import PythonRunner
 from peer.executor_around import ExecutorAround
@@ -69,7 +69,7 @@ class Throttle:
 
 
 class _PoliteStarter:
-    def __init__(self, launcher: Launcher, niceness: int, throttle: Throttle) -> None:
+    def __init__(self, launcher: SandboxLauncher, niceness: int, throttle: Throttle) -> None:
         self._launcher = launcher
         self._niceness = niceness
         self._throttle = throttle

@@ -30,7 +30,6 @@ BLOB_VARIABLE = "PEER_BLOB_"
 """With a blob's name after it, the variable that has its path."""
 
 _FIXED_ENVIRONMENT = (
-    ("HOME", "/tmp"),
     ("LANG", "C.UTF-8"),
     ("PATH", "/usr/bin:/bin"),
     ("PYTHONHASHSEED", "0"),
@@ -95,11 +94,19 @@ def bubblewrap_arguments(
     arguments += [*_system(), *_own_binds(interpreter), *_blob_binds(blobs), *_writable_places()]
     arguments += ["--perms", "0444", "--ro-bind-data", str(files.users), "/etc/passwd"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
-    counts = ((name, str(threads)) for name in _THREADS)
-    of_blobs = [(f"{BLOB_VARIABLE}{name}", str(BLOBS_AT / name)) for name, _ in blobs]
-    for name, value in (*_FIXED_ENVIRONMENT, *counts, *interpreter.environment, *of_blobs):
+    blobs_inside = [(name, BLOBS_AT / name) for name, _ in blobs]
+    for name, value in inside_environment(interpreter, Path("/tmp"), threads, blobs_inside).items():
         arguments += ["--setenv", name, value]
     return arguments
+
+
+def inside_environment(
+    interpreter: Interpreter, home: Path, threads: int, blobs: Sequence[tuple[str, Path]]
+) -> dict[str, str]:
+    """All variables that a job sees, in any sandbox; `blobs` by name, where they are inside."""
+    counts = ((name, str(threads)) for name in _THREADS)
+    of_blobs = ((f"{BLOB_VARIABLE}{name}", str(place)) for name, place in blobs)
+    return dict((("HOME", str(home)), *_FIXED_ENVIRONMENT, *counts, *interpreter.environment, *of_blobs))
 
 
 def users_file(uid: int) -> bytes:
