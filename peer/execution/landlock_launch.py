@@ -36,6 +36,7 @@ _ABI_KNOWN = 6
 """What came later restricts nothing that is not restricted here in another way."""
 _PLACE = "parallel-peer-"
 _LOCK = "in-use"
+_REMOVE = 'rm -rf --one-file-system -- "$1" > /dev/null 2>&1 &'
 
 
 class LandlockLauncher(SandboxLauncher):
@@ -58,7 +59,7 @@ class LandlockLauncher(SandboxLauncher):
             raise LocalError("root of a container without user ids to spare cannot use it: start the peer as a user")
         self._filter = filter_program(landlock_rules(self.abi))
         _remove_abandoned()
-        self._place = _make_place()
+        self._place = _make_place(user)
         weakref.finalize(self, _leave, self._place)
         program = Path(self._place.name) / "program"
         super().__init__(interpreter_in_place(lay_out_program(program), python))
@@ -142,8 +143,10 @@ class Place:
     lock: int
 
 
-def _make_place() -> Place:
+def _make_place(user: int | None) -> Place:
     name = tempfile.mkdtemp(prefix=_PLACE)
+    if user is not None:
+        os.chown(name, user, -1)
     lock = os.open(f"{name}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.chmod(name, 0o711)  # noqa: PTH101 - runners with user ids of their own must get to their folders
@@ -156,7 +159,7 @@ def _leave(place: Place) -> None:
 
 
 def _remove_abandoned() -> None:
-    """What killed peers of this user have left, by a program that no depth of folders exhausts."""
+    """What killed peers of this user have left. Nobody waits for it, and the lock is held as long as it takes."""
     for place in Path(tempfile.gettempdir()).glob(f"{_PLACE}*"):
         with suppress(OSError):
             if place.stat(follow_symlinks=False).st_uid != os.geteuid():
@@ -164,7 +167,7 @@ def _remove_abandoned() -> None:
             lock = os.open(place / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                subprocess.run(["rm", "-rf", "--one-file-system", "--", place], check=False, capture_output=True)
+                subprocess.run(["sh", "-c", _REMOVE, "sh", place], check=False, pass_fds=(lock,))
             finally:
                 os.close(lock)
 

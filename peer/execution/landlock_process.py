@@ -5,6 +5,9 @@ import signal
 import subprocess
 from contextlib import suppress
 
+import trio
+
+from peer.execution.limits import POLL_INTERVAL_S
 from peer.execution.process import Ends, SandboxProcess
 from peer.execution.process_tree import descendants
 from peer.execution.work_folder import excess_of
@@ -16,9 +19,17 @@ class LandlockProcess(SandboxProcess):
     def __init__(self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int, folder: str) -> None:
         super().__init__(popen, ends, reply_bytes_max)
         self._folder = folder
+        self._look_at = 0.0
+
+    def has_leftovers(self) -> bool:
+        """Too many files count as well: many short chunks may fill a disk."""
+        if super().has_leftovers():
+            return True
+        return trio.current_time() >= self._look_at and self.excess() is not None
 
     def excess(self) -> str | None:
         """Files beyond what the sandbox allows; bubblewrap has a file system of limited size instead."""
+        self._look_at = trio.current_time() + POLL_INTERVAL_S
         return excess_of(self._folder, descendants(self.pid))
 
     def kill(self) -> None:

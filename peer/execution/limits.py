@@ -35,3 +35,4 @@ FOLDER_ENTRIES_MAX = 4096
 FOLDER_PATH_LENGTH_MAX = 2048
 # What a job must leave of the disk, whatever it does; it takes some hundred MiB between two looks.
 FREE_DISK_BYTES_MIN = 512 * MIB
+FREE_DISK_FILES_MIN = 50_000

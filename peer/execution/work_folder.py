@@ -9,7 +9,13 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from peer.execution.limits import FOLDER_ENTRIES_MAX, FOLDER_PATH_LENGTH_MAX, FREE_DISK_BYTES_MIN, TMP_BYTES_MAX
+from peer.execution.limits import (
+    FOLDER_ENTRIES_MAX,
+    FOLDER_PATH_LENGTH_MAX,
+    FREE_DISK_BYTES_MIN,
+    FREE_DISK_FILES_MIN,
+    TMP_BYTES_MAX,
+)
 from protocol.limits import MIB
 
 _BLOCK_BYTES = 512
@@ -26,13 +32,20 @@ def excess_of(folder: str, pids: Iterable[int]) -> str | None:
             if entries > FOLDER_ENTRIES_MAX:
                 return f"more than {FOLDER_ENTRIES_MAX} files; the sandbox allows no more"
         used_bytes += sum(_deleted_bytes(pids).values())
-        free_bytes = _free_bytes(folder)
+        disk = os.statvfs(folder)
     except OSError as error:
         return f"its folder cannot be looked into ({error.strerror})"
     if used_bytes > TMP_BYTES_MAX:
         return f"{used_bytes // MIB} MiB of files; the sandbox allows {TMP_BYTES_MAX // MIB} MiB"
+    return _scarcity(disk)
+
+
+def _scarcity(disk: os.statvfs_result) -> str | None:
+    free_bytes = disk.f_bavail * disk.f_frsize
     if free_bytes < FREE_DISK_BYTES_MIN:
         return f"the disk is nearly full ({free_bytes // MIB} MiB are free, {FREE_DISK_BYTES_MIN // MIB} MiB must be)"
+    if disk.f_files and disk.f_favail < FREE_DISK_FILES_MIN:  # some file systems do not count them
+        return f"the disk has room for {disk.f_favail} files only; {FREE_DISK_FILES_MIN} must be left"
     return None
 
 
@@ -65,8 +78,3 @@ def _deleted_bytes(pids: Iterable[int]) -> dict[tuple[int, int], int]:
                     if stat.S_ISREG(one.st_mode) and not one.st_nlink:
                         found[one.st_dev, one.st_ino] = one.st_blocks * _BLOCK_BYTES
     return found
-
-
-def _free_bytes(folder: str) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
