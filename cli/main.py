@@ -75,6 +75,7 @@ def start(
     accept: start_options.Accept = None,
     runtimes: start_options.Runtimes = None,
     nice: start_options.Nice = None,
+    sandbox: start_options.Sandbox = None,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +103,7 @@ def start(
             accept=accept,
             runtimes=runtimes,
             nice=nice,
+            sandbox=sandbox,
         ),
         fault=fault,
         end_with_input=end_with_input,
@@ -129,6 +131,7 @@ def submit(
     gpu: submit_options.Gpu = "",
     runtime_version: submit_options.RuntimeVersion = "",
     disk: submit_options.Disk = "",
+    sandbox: submit_options.Sandbox = "any",
     max_price: submit_options.MaxPrice = "10",
     budget: submit_options.Budget = None,
     deadline: submit_options.Deadline = None,
@@ -171,7 +174,7 @@ def submit(
         compare=compare,
         same_platform=same_platform,
         local=local,
-        needs=NeedsTyped(cores, memory, gpu, runtime_version, disk, max_price, budget, deadline),
+        needs=NeedsTyped(cores, memory, gpu, runtime_version, disk, sandbox, max_price, budget, deadline),
         paired_only=paired_only,
         item_timeout_s=item_timeout,
         workers_max=workers_max,

@@ -35,6 +35,9 @@ Memory = Annotated[
 Gpu = Annotated[str, typer.Option(metavar="GPU", help="A GPU is needed: any, nvidia, nvidia:16G or 16G.")]
 RuntimeVersion = Annotated[str, typer.Option(metavar="VERSION", help="Of the runtime, as in '>=3.11,<3.13'.")]
 Disk = Annotated[str, typer.Option(metavar="SIZE", help="Free disk that the peer must have, as in 10G.")]
+Sandbox = Annotated[
+    str, typer.Option(metavar="KIND", help="The least that workers must run it in: any, or strong (no Landlock).")
+]
 MaxPrice = Annotated[
     str, typer.Option("--max-price", "--price-max", metavar="P", help="Most credits per reference-second to pay.")
 ]

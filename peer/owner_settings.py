@@ -12,7 +12,7 @@ from peer.accept import Accept
 from protocol.availability import ALWAYS, Schedule, parse_schedule
 from protocol.errors import LocalError
 from protocol.limits import CHUNKS_PER_BATCH_MAX, MIB
-from protocol.requirements import parse_size
+from protocol.requirements import STRONG_SANDBOXES, WEAK_SANDBOXES, parse_size
 
 NICE_DEFAULT = 19
 """BOINC's: whatever the owner does goes first."""
@@ -21,6 +21,9 @@ MEMORY_BYTES_MAX = 2**50
 MAX_CPU_MIN = 0.05
 PRICE_MAX = 1e6
 RUNTIMES = ("python",)
+SANDBOX_AUTO = "auto"
+"""The strongest that works."""
+SANDBOXES = (SANDBOX_AUTO, *STRONG_SANDBOXES, *WEAK_SANDBOXES)
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -41,6 +44,7 @@ class OwnerSettings:
     accept: Accept = Accept.ANYONE
     runtimes: tuple[str, ...] | None = None
     nice: int = NICE_DEFAULT
+    sandbox: str = SANDBOX_AUTO
 
 
 def settings_from(file: Mapping[str, str], command_line: Mapping[str, str]) -> OwnerSettings:
@@ -138,6 +142,12 @@ def _runtimes(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _sandbox(text: str) -> str:
+    if text not in SANDBOXES:
+        raise LocalError(f"takes {', '.join(SANDBOXES)}, not {text!r}")
+    return text
+
+
 KEYS: Mapping[str, Callable[[str], object]] = {
     "cores": _whole(0, CHUNKS_PER_BATCH_MAX, "a number"),
     "memory": _memory,
@@ -149,5 +159,6 @@ KEYS: Mapping[str, Callable[[str], object]] = {
     "accept": _accept,
     "runtimes": _runtimes,
     "nice": _whole(0, 19, "a number"),
+    "sandbox": _sandbox,
 }
 """How each setting is parsed. Parsers raise `LocalError` that goes on where the name of the setting ends."""

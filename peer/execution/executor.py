@@ -10,7 +10,8 @@ from peer.execution.environment import python_environment
 from peer.execution.launch import SandboxLauncher
 from peer.execution.limits import LOAD_TIMEOUT_S
 from peer.execution.python_runtime import PYTHON_RUNTIME, PythonRunner
-from peer.execution.tiers import AUTO, in_words, try_tiers
+from peer.execution.tiers import in_words, try_tiers
+from peer.owner_settings import SANDBOX_AUTO
 from peer.seam import BlobFiles, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
@@ -32,7 +33,10 @@ class SandboxedExecutor:
     """
 
     def __init__(
-        self, load_timeout_s: float = LOAD_TIMEOUT_S, sandbox: str = AUTO, launcher: SandboxLauncher | None = None
+        self,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+        sandbox: str = SANDBOX_AUTO,
+        launcher: SandboxLauncher | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._load_timeout_s = load_timeout_s

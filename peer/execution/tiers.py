@@ -7,9 +7,9 @@ from peer.execution.landlock_launch import LANDLOCK_NAME, LandlockLauncher
 from peer.execution.launch import Launcher, SandboxLauncher
 from peer.execution.probe import try_sandbox
 from peer.execution.sandbox import SANDBOX_NAME
+from peer.owner_settings import SANDBOX_AUTO
 from protocol.errors import LocalError
 
-AUTO = "auto"
 TIERS: Mapping[str, Callable[[], SandboxLauncher]] = {SANDBOX_NAME: Launcher, LANDLOCK_NAME: LandlockLauncher}
 """By the name in capability records, the strongest first."""
 WEAKNESS = {LANDLOCK_NAME: "weaker: names and sizes of files can be seen, disk and memory are watched, not walled off"}
@@ -37,7 +37,7 @@ def try_tier(name: str) -> Trial:
 
 def try_tiers(wanted: str) -> Iterator[Trial]:
     """Those that the owner's setting allows, one after the other, the strongest first."""
-    yield from map(try_tier, TIERS if wanted == AUTO else (wanted,))
+    yield from map(try_tier, TIERS if wanted == SANDBOX_AUTO else (wanted,))
 
 
 def in_words(trials: list[Trial]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -48,7 +49,6 @@ async def test_short_chunks_cannot_fill_the_disk_together(any_sandbox, tier):
         pytest.skip("its file system is of limited size")
     code = """
         import tempfile
-from pathlib import Path
         held = []
         def run(item):
             held.append(tempfile.TemporaryFile())
@@ -91,11 +91,20 @@ async def test_folders_that_cannot_be_counted_end_the_chunk(any_sandbox, tier, h
     await no_folder_is_left(any_sandbox)
 
 
-async def test_folders_of_killed_peers_are_removed_and_no_others(launchers, tmp_path, monkeypatch):
+@pytest.fixture
+def place(launchers, monkeypatch) -> Iterator[Path]:
+    """The place for temporary files while this lasts, open to all users."""
     if isinstance(launchers["landlock of a user"], str):
         pytest.skip(launchers["landlock of a user"])
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    abandoned, strange = tmp_path / "parallel-peer-1", tmp_path / "parallel-peer-2"
+    with tempfile.TemporaryDirectory() as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        Path(name).chmod(0o711)
+        yield Path(name)
+        monkeypatch.undo()
+
+
+async def test_folders_of_killed_peers_are_removed_and_no_others(place):
+    abandoned, strange = place / "parallel-peer-1", place / "parallel-peer-2"
     (abandoned / "job-1" / "deep").mkdir(parents=True)
     (abandoned / "in-use").touch()
     strange.mkdir()
@@ -103,7 +112,7 @@ async def test_folders_of_killed_peers_are_removed_and_no_others(launchers, tmp_
     another = TIERS["landlock of a user"]()
     kept = {Path(one.interpreter.command[-1]).parents[3] for one in (living, another)}
     with trio.fail_after(10):
-        while set(tmp_path.iterdir()) != {strange, *kept}:  # noqa: ASYNC110
+        while set(place.iterdir()) != {strange, *kept}:  # noqa: ASYNC110
             await trio.sleep(0.02)
     del living, another
-    assert set(tmp_path.iterdir()) == {strange}, "what is not used any more goes at once"
+    assert set(place.iterdir()) == {strange}, "what is not used any more goes at once"
