@@ -355,6 +355,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: list[str]
     """Whole multiaddrs, /p2p part included: what another machine gives to --bootstrap."""
     connected: int
+    callers: int = 0
+    """How many of them have dialled this peer: they can reach it."""
     dht_contacts: int
     records: int
     slots: int
