@@ -36,6 +36,7 @@ from peer.own_machine import free_disk_bytes
 from peer.owner_settings import OwnerSettings, settings_from
 from peer.owner_side import OwnerSide, in_words, rules_of
 from peer.presence import MachineSenses
+from peer.runtimes.registry import all_runtimes
 from peer.seam import Executor, Seam
 from peer.views import StatusView
 from protocol.errors import LocalError, ParallelPeerError
@@ -139,7 +140,7 @@ async def _run(options: StartOptions, wanted: Wanted, ending: Ending) -> None:
     identity = load_or_create_identity(options.folder.key, entropy)
     voice = Voice(as_json=options.as_json, given=len(wanted.bootstrap))
     with closing(Journal.open(options.folder.journal)) as journal:
-        executor = SandboxedExecutor(sandbox=wanted.settings.sandbox)
+        executor = SandboxedExecutor(all_runtimes(wanted.settings.programs), sandbox=wanted.settings.sandbox)
         polite = PoliteExecutor(executor, niceness=wanted.settings.nice, max_cpu=wanted.settings.max_cpu)
         async with open_libp2p_host(identity, options.listen or [_usual_place(options.folder)]) as host:
             _remember_port(options.folder, host)

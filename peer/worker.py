@@ -90,7 +90,7 @@ class Worker:
             sandboxes={offer.name: offer.sandbox for offer in offers},
         )
         names = sorted(policy.versions)
-        offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
+        offered = [name for name in names if policy.offers(name)]
         environments = {name: seam.executor.environment(name) for name in offered}
         self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory)
         self._capacity = trio.CapacityLimiter(max(1, policy.slots))

@@ -1,7 +1,7 @@
 """How far this machine's clock is off, from the records of other peers. Pure.
 
-A record lives `RECORD_LIFETIME_S` and is published again at half of it, so its age when we see it lies between nothing and
-half its life. That leaves one peer's word a doubt of five minutes; several peers narrow it down.
+A record lives `RECORD_LIFETIME_S` and is published again at half of it, so its age when we see it lies between
+nothing and half its life. That leaves one peer's word a doubt of five minutes; several peers narrow it down.
 """
 
 from collections.abc import Sequence

@@ -1,54 +1,68 @@
-"""A Python that runs where it lies, for a sandbox that cannot show files at other places.
+"""What a runtime needs, where it lies on this machine: for a sandbox that cannot show files at other places.
 
 The runner's program is laid out in a folder of links, so that the folders around the real files stay closed.
 """
 
-import sys
-import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import protocol
-from peer.execution.interpreter import PROGRAM_FILES, Interpreter, package_folders
+from peer.execution.interpreter import LOADER_AT, PROGRAM_AT, Inside
 
-MAIN = "landlock_main"
+_MAIN = PROGRAM_AT / "peer" / "execution" / "landlock_main.py"
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """The main file to start, and what must be readable for it."""
+class InPlace:
+    """The same with the places of this machine, and all that must be readable for it."""
 
-    main: Path
-    files: tuple[Path, ...]
-
-
-def lay_out_program(at: Path) -> Program:
-    """Make a folder of links to the runner's program; raises `OSError`."""
-    here = Path(__file__).resolve().parent
-    names = (*PROGRAM_FILES, MAIN, "landlock_wall")
-    sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in names)]
-    inside = at / "peer" / "execution"
-    inside.mkdir(parents=True)
-    for source in sources:
-        (at / source.relative_to(here.parent.parent)).symlink_to(source)
-    package = Path(protocol.__file__).resolve().parent
-    (at / "protocol").symlink_to(package)
-    return Program(inside / f"{MAIN}.py", (at, package, *sources))
+    inside: Inside
+    readable: tuple[Path, ...]
 
 
-def interpreter_in_place(program: Program, python: Path | None = None) -> Interpreter:
-    """The interpreter that runs this peer, or `python`, with this peer's packages; its binds must be readable."""
-    if python is None:
-        python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    python = python.resolve()
-    library = python.parent.parent / "lib"
-    folders = package_folders()
-    readable = [python, library, *program.files, *folders]
-    shared = bool(sysconfig.get_config_var("Py_ENABLE_SHARED"))
-    return Interpreter(
-        binds=tuple((path, path) for path in readable),
-        command=(str(python), "-s", "-S", "-P", "-B", "-X", "utf8", str(program.main)),
-        environment=(("LD_LIBRARY_PATH", str(library)),) if shared else (),
-        packages=tuple(map(str, folders)),
-        package_folders=tuple(folders),
+def in_place(inside: Inside, program: Path, python: Path | None = None) -> InPlace:
+    """Make the folder `program` and say what to start; `python` takes the place of this peer's own.
+
+    Raises `OSError` when the folder cannot be made.
+    """
+    binds = [*inside.interpreter.binds, (inside.loader, LOADER_AT), *_further_files()]
+    _lay_out(program, binds)
+    outside = {target: source for source, target in binds}
+
+    def place(text: str) -> str:
+        path = Path(text)
+        if path.is_relative_to(PROGRAM_AT):
+            return str(program / path.relative_to(PROGRAM_AT))
+        found = next((one for one in (path, *path.parents) if one in outside), None)
+        return text if found is None else str(outside[found] / path.relative_to(found))
+
+    interpreter = inside.interpreter
+    first = str(python or place(interpreter.command[0]))
+    there = replace(
+        interpreter,
+        command=(first, *interpreter.command[1:-1], place(str(_MAIN))),
+        environment=tuple((name, place(value)) for name, value in interpreter.environment),
+        packages=tuple(map(place, interpreter.packages)),
     )
+    sources = [source for source, _ in binds if python is None or source not in _of_python(inside)]
+    readable = (program, Path(first), *sources, *interpreter.package_folders)
+    return InPlace(replace(inside, interpreter=there), readable)
+
+
+def _further_files() -> list[tuple[Path, Path]]:
+    """What only this kind of sandbox runs inside."""
+    here = Path(__file__).resolve().parent
+    return [(here / name, _MAIN.with_name(name)) for name in (_MAIN.name, "landlock_wall.py")]
+
+
+def _of_python(inside: Inside) -> set[Path]:
+    """The interpreter and its library."""
+    prefix = Path(inside.interpreter.command[0]).parent.parent
+    return {source for source, target in inside.interpreter.binds if target.is_relative_to(prefix)}
+
+
+def _lay_out(program: Path, binds: list[tuple[Path, Path]]) -> None:
+    for source, target in binds:
+        if target.is_relative_to(PROGRAM_AT):
+            link = program / target.relative_to(PROGRAM_AT)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(source)

@@ -18,14 +18,16 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer.execution.in_place import interpreter_in_place, lay_out_program
+from peer.execution.in_place import InPlace, in_place
+from peer.execution.interpreter import Inside
 from peer.execution.landlock_filter import landlock_rules
 from peer.execution.landlock_process import LandlockProcess
 from peer.execution.landlock_wall import landlock_abi
 from peer.execution.launch import FRAME_EXTRA_BYTES, JobCode, SandboxLauncher, limits_of
 from peer.execution.plumbing import memory_file, pipe, progress_file
 from peer.execution.process import Ends
-from peer.execution.sandbox import can_become_anyone, inside_environment
+from peer.execution.runner_files import INPUTS_VARIABLE
+from peer.execution.sandbox import Wanted, can_become_anyone, inside_environment
 from peer.execution.seccomp import filter_program
 from protocol.errors import LocalError
 from protocol.limits import CHUNK_RESULT_BYTES_MAX
@@ -61,15 +63,32 @@ class LandlockLauncher(SandboxLauncher):
         _remove_abandoned()
         self._place = _make_place(user)
         weakref.finalize(self, _leave, self._place)
-        program = Path(self._place.name) / "program"
-        super().__init__(interpreter_in_place(lay_out_program(program), python))
+        super().__init__()
         self._user = user
         self._root = self._root and user is None
+        self._own_python = python
+        self._in_place: dict[Inside, InPlace] = {}
         if self._root or user is not None:
-            _check_open_to_all(source for source, _ in self.interpreter.binds)
+            _check_open_to_all(self._placed(self._python).readable)
+
+    @property
+    def place(self) -> Path:
+        """The folder with the runners' folders."""
+        return Path(self._place.name)
+
+    def takes(self, runtime: object) -> bool:
+        """See `SandboxLauncher.takes`; those that say `in_place` need no file at another place than its own."""
+        return bool(getattr(runtime, "in_place", False))
+
+    def _placed(self, inside: Inside) -> InPlace:
+        if inside not in self._in_place:
+            program = self.place / f"program-{len(self._in_place)}"
+            self._in_place[inside] = in_place(inside, program, self._own_python)
+        return self._in_place[inside]
 
     def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, job: JobCode, niceness: int) -> LandlockProcess:
-        self._check_blobs(job)
+        self._check_files(job)
+        placed = self._placed(job.inside or self._python)
         channel, their_channel = socket.socketpair()
         ours.callback(channel.close)
         theirs.callback(their_channel.close)
@@ -77,20 +96,21 @@ class LandlockLauncher(SandboxLauncher):
         info, _ = pipe(theirs, ours)
         progress = progress_file(ours)
         folder = self._new_folder(ours, uid)
-        settings = memory_file(theirs, self._settings(job, uid, self._wall(job, folder)))
-        inside = (their_channel.fileno(), progress, settings)
+        wall = self._wall(job, placed, folder)
+        settings = memory_file(theirs, self._settings(job, placed.inside, uid, wall))
+        descriptors = (their_channel.fileno(), progress, settings)
         popen = subprocess.Popen(
             [
                 *self._politely(niceness),
-                *self.interpreter.command,
+                *placed.inside.interpreter.command,
                 *(str(os.getpid()), str(uid if self._root else 0), str(folder)),
-                *map(str, inside),
+                *map(str, descriptors),
             ],
-            pass_fds=inside,
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,
-            env=self._environment(job, folder),
+            env=_environment(job, placed.inside, folder),
             cwd=folder,
             process_group=0,
             user=self._user,
@@ -100,18 +120,15 @@ class LandlockLauncher(SandboxLauncher):
         ends = Ends(channel, output, info, progress)
         return LandlockProcess(popen, ends, CHUNK_RESULT_BYTES_MAX + FRAME_EXTRA_BYTES, str(folder))
 
-    def _wall(self, job: JobCode, folder: Path) -> dict[str, object]:
-        readable = [*SYSTEM_FOLDERS, *(str(source) for source, _ in self.interpreter.binds)]
+    def _wall(self, job: JobCode, placed: InPlace, folder: Path) -> dict[str, object]:
+        inputs = [job.inputs] if job.inputs is not None else []
+        files = [*placed.readable, *(path for _, path in job.blobs), *inputs]
         return {
             "abi": self.abi,
             "folder": str(folder),
-            "readable": [*readable, *(str(path) for _, path in job.blobs)],
+            "readable": [*SYSTEM_FOLDERS, *map(str, files)],
             "filter": self._filter,
         }
-
-    def _environment(self, job: JobCode, folder: Path) -> dict[str, str]:
-        known = inside_environment(self.interpreter, folder, job.cores, job.blobs)
-        return {**known, "TMPDIR": str(folder), "LOGNAME": "sandbox"}
 
     def _limits(self, job: JobCode) -> dict[str, int]:
         """The number of processes is counted by user: those that an ordinary user has already come on top."""
@@ -127,7 +144,9 @@ class LandlockLauncher(SandboxLauncher):
             os.chown(folder, owner, owner)
         return folder
 
-    def _check_blobs(self, job: JobCode) -> None:
+    def _check_files(self, job: JobCode) -> None:
+        if job.inside is not None and job.inside.binds:
+            raise LocalError(f"the runtime {job.runtime} needs files at places of their own: install bubblewrap")
         if self._root and job.blobs:
             raise LocalError(
                 "behind Landlock, jobs of a peer that runs as root cannot read its blobs: start the peer as an "
@@ -141,6 +160,14 @@ class Place:
 
     name: str
     lock: int
+
+
+def _environment(job: JobCode, inside: Inside, folder: Path) -> dict[str, str]:
+    wanted = Wanted(inside, threads=job.cores, blobs=job.blobs)
+    known = dict(inside_environment(wanted, folder, dict(job.blobs)))
+    if job.inputs is not None:
+        known[INPUTS_VARIABLE] = str(job.inputs)
+    return {**known, "TMPDIR": str(folder), "LOGNAME": "sandbox"}
 
 
 def _make_place(user: int | None) -> Place:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from peer.execution.interpreter import Interpreter, this_interpreter
+from peer.execution.interpreter import Inside, python_inside
 from peer.execution.limits import (
     ADDRESS_SPACE_EXTRA_BYTES,
     CPU_S_MAX,
@@ -32,6 +32,7 @@ from peer.execution.process import Ends, SandboxProcess
 from peer.execution.sandbox import (
     SANDBOX_NAME,
     BubblewrapFiles,
+    Wanted,
     bubblewrap_arguments,
     can_become_anyone,
     find_bubblewrap,
@@ -58,11 +59,22 @@ class JobCode:
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
     cores: int = 1
+    runtime: str = ""
     blobs: tuple[tuple[str, Path], ...] = ()
     """Files that it may read, by name."""
+    inputs: Path | None = None
+    """The folder with the files of its items."""
+    inside: Inside | None = None
+    """What its runtime needs; None: a job in Python."""
 
     @classmethod
-    def of(cls, manifest: Manifest, blobs: Mapping[str, Path]) -> "JobCode":
+    def of(
+        cls,
+        manifest: Manifest,
+        blobs: Mapping[str, Path],
+        inputs: Path | None = None,
+        inside: Inside | None = None,
+    ) -> "JobCode":
         """The code of a manifest; its name is the file name where it is one."""
         filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
         cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
@@ -74,7 +86,10 @@ class JobCode:
             memory_bytes_max=manifest.memory_bytes_max,
             cpu_s_max=cpu_s_max,
             cores=manifest.cores,
+            runtime=manifest.runtime,
             blobs=tuple(sorted(blobs.items())),
+            inputs=inputs,
+            inside=inside,
         )
 
 
@@ -84,11 +99,15 @@ class SandboxLauncher:
     name: str
     """How the sandbox is called in capability records."""
 
-    def __init__(self, interpreter: Interpreter) -> None:
-        self.interpreter = interpreter
+    def __init__(self) -> None:
+        self._python = python_inside()
         self._nice = shutil.which("nice")
         self._root = can_become_anyone()
         self._numbers = count()
+
+    def takes(self, runtime: object) -> bool:
+        """Whether the jobs of this runtime can run in it."""
+        return True
 
     def start(self, job: JobCode, niceness: int = 0) -> SandboxProcess:
         """A process that enters its cage and loads the job; raises `LocalError` when none can be started."""
@@ -112,9 +131,11 @@ class SandboxLauncher:
             raise LocalError("the command `nice` is not installed: install coreutils, or use --nice 0")
         return [self._nice, "-n", str(niceness)]
 
-    def _settings(self, job: JobCode, uid: int, wall: Mapping[str, object] | None = None) -> bytes:
+    def _settings(self, job: JobCode, inside: Inside, uid: int, wall: Mapping[str, object] | None = None) -> bytes:
         settings = {
             "job": job.job,
+            "runtime": job.runtime,
+            "cores": job.cores,
             "filename": job.filename,
             "code": job.code,
             "entry": job.entry,
@@ -122,7 +143,7 @@ class SandboxLauncher:
             "limits": self._limits(job),
             "wall": None if wall is None else dict(wall),
         }
-        return "\n".join(self.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
+        return "\n".join(inside.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
 
     def _limits(self, job: JobCode) -> dict[str, int]:
         return limits_of(job)
@@ -143,8 +164,8 @@ class Launcher(SandboxLauncher):
     def __init__(self) -> None:
         self._bubblewrap = find_bubblewrap()
         self._filter = filter_program()
-        super().__init__(this_interpreter())
-        end_orphans(self._bubblewrap, self.interpreter.command[-1])
+        super().__init__()
+        end_orphans(self._bubblewrap, self._python.interpreter.command[-1])
 
     def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, job: JobCode, niceness: int) -> SandboxProcess:
         channel, their_channel = socket.socketpair()
@@ -154,17 +175,20 @@ class Launcher(SandboxLauncher):
         info, their_info = pipe(theirs, ours)
         progress = progress_file(ours)
         files = BubblewrapFiles(memory_file(theirs, self._filter), memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores, blobs=job.blobs)
+        inside = job.inside or self._python
+        wanted = Wanted(inside, threads=job.cores, blobs=job.blobs, inputs=job.inputs)
+        arguments = bubblewrap_arguments(wanted, files, root=self._root)
         arguments_fd = memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
-        inside = (their_channel.fileno(), progress, memory_file(theirs, self._settings(job, uid)))
+        settings = memory_file(theirs, self._settings(job, inside, uid))
+        descriptors = (their_channel.fileno(), progress, settings)
         popen = subprocess.Popen(
             [
                 *self._politely(niceness),
                 *(str(self._bubblewrap), "--args", str(arguments_fd), "--"),
-                *self.interpreter.command,
-                *map(str, inside),
+                *inside.interpreter.command,
+                *map(str, descriptors),
             ],
-            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *inside),
+            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *descriptors),
             stdin=subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from protocol.framing import FrameDecoder
 
 _RECEIVE_BYTES = 256 * 1024
 SIGNAL_ROUNDS_MAX = 3
+DESCRIPTORS_AT_ONCE_MAX = 4
+"""Taken with one read; the kernel closes the rest."""
 # The first process (bubblewrap's) and the runner.
 _PROCESSES_OF_A_RUNNER = 2
 
@@ -51,6 +54,7 @@ class SandboxProcess:
         self._outgoing = memoryview(b"")
         self.output = Output(ends.output_fd)
         self.channel_ended = False
+        self._descriptors: deque[int] = deque()
         for fd in (ends.output_fd, ends.info_fd):
             os.set_blocking(fd, False)
         ends.channel.setblocking(False)
@@ -83,7 +87,7 @@ class SandboxProcess:
         """A frame that has come; raises `BadFrame` or `FrameTooLong` when the other side breaks the form."""
         while (frame := self._decoder.next_frame()) is None:
             try:
-                data = self._ends.channel.recv(_RECEIVE_BYTES)
+                data = self._receive()
             except BlockingIOError:
                 return None
             except OSError:
@@ -93,6 +97,19 @@ class SandboxProcess:
                 return None
             self._decoder.feed(data)
         return frame
+
+    def _receive(self) -> bytes:
+        data, descriptors, _, _ = socket.recv_fds(
+            self._ends.channel, _RECEIVE_BYTES, DESCRIPTORS_AT_ONCE_MAX, socket.MSG_CMSG_CLOEXEC
+        )
+        self._descriptors.extend(descriptors)
+        while len(self._descriptors) > DESCRIPTORS_AT_ONCE_MAX:
+            os.close(self._descriptors.popleft())
+        return data
+
+    def next_descriptor(self) -> int | None:
+        """An open file that the sandbox has handed out, which is the caller's to close; None when there is none."""
+        return self._descriptors.popleft() if self._descriptors else None
 
     async def activity(self) -> None:
         """Until there is something to read, room to write, or the process has ended. Spurious returns happen."""
@@ -206,7 +223,7 @@ class SandboxProcess:
     def _close(self) -> None:
         self._epoll.close()
         self._ends.channel.close()
-        for fd in (self._pidfd, self._ends.output_fd, self._ends.info_fd, self._ends.progress_fd):
+        for fd in (*self._descriptors, self._pidfd, self._ends.output_fd, self._ends.info_fd, self._ends.progress_fd):
             os.close(fd)
 
     def _first_pid(self) -> int | None:

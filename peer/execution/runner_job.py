@@ -1,11 +1,12 @@
-"""Inside the sandbox: the job file as a module, and its function called on one item after another."""
+"""Inside the sandbox: what the runtime has loaded, called on one item after another."""
 
-import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from peer.execution import runner_data
+from peer.execution.runner_files import FILE_MARK, FileDoor
 from peer.execution.runner_seeds import Seeds
 from protocol import encoding
 from protocol.errors import BadFrame
@@ -31,14 +32,14 @@ class ChunkFailed(BaseException):
 
 
 class Job:
-    """One job file, loaded once. When loading fails, every item has that error as its outcome."""
+    """One job, loaded once. When loading fails, every item has that error as its outcome."""
 
-    def __init__(self, job: str, filename: str, code: bytes, entry: str) -> None:
+    def __init__(self, job: str, load: Callable[[], Callable[[object], object]], files: FileDoor) -> None:
         self._seeds = Seeds(job)
+        self._files = files
         self._load_failure: ChunkFailed | None = None
-        module = sys.modules[MODULE_NAME] = ModuleType(MODULE_NAME)
         try:
-            self._outcome_of = outcome_function(module, filename, code, entry)
+            self._outcome_of = outcome_function(load, files.give)
         except MemoryError:
             self._load_failure = ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
 
@@ -47,11 +48,13 @@ class Job:
         if self._load_failure is not None:
             raise self._load_failure
         items = _items(payload)
+        seen = self._files.placed(items) if FILE_MARK in payload else items
         outcomes = []
         size_bytes = 0
         for index, item in enumerate(items):
             start_item(index)
-            outcome = self._outcome(index, item)
+            self._seeds.start_item(partial(runner_data.encode_item, item))
+            outcome = self._outcome(index, seen[index])
             size_bytes += len(outcome)
             if size_bytes > CHUNK_RESULT_BYTES_MAX - runner_data.LIST_HEAD_BYTES_MAX:
                 raise ChunkFailed("TOO_LARGE", index, f"the results of a chunk may have {CHUNK_RESULT_BYTES_MAX} bytes")
@@ -59,7 +62,6 @@ class Job:
         return runner_data.join_outcomes(outcomes)
 
     def _outcome(self, index: int, item: object) -> bytes:
-        self._seeds.start_item(lambda: runner_data.encode_item(item))
         try:
             return self._outcome_of(item)
         except MemoryError as error:
@@ -75,29 +77,34 @@ def _items(payload: bytes) -> list[object]:
         raise ChunkFailed("ENVIRONMENT", 0, f"the chunk has arrays in it, and {error}") from error
 
 
-def outcome_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], bytes]:
-    """Run a job file as `module`; gives what makes an outcome of an item. Raises only `MemoryError`."""
+def outcome_function(
+    load: Callable[[], Callable[[object], object]], give: runner_data.GiveFile = runner_data.no_files
+) -> Callable[[object], bytes]:
+    """What makes an outcome of an item, with the function that `load` gives. Raises only `MemoryError`."""
     try:
-        function = _load(module, filename, code, entry)
+        function = load()
     except MemoryError:
         raise
     except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is the outcome of every item
         outcome = _error_outcome(error)
         return lambda _: outcome
-    return lambda item: outcome_of(function, item)
+    return partial(outcome_of, function, give=give)
 
 
-def outcome_of(function: Callable[[object], object], item: object) -> bytes:
+def outcome_of(
+    function: Callable[[object], object], item: object, *, give: runner_data.GiveFile = runner_data.no_files
+) -> bytes:
     """Canonical CBOR of an item's outcome. Raises only `MemoryError`: how much there is, is not the job's doing."""
     try:
-        return runner_data.encode_value(function(item))
+        return runner_data.encode_value(function(item), give)
     except MemoryError:
         raise
     except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
         return _error_outcome(error)
 
 
-def _load(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
+def load_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
+    """Run a job file as `module`; its function. Raises whatever the file raises."""
     source = code.decode("utf-8-sig")
     module.__file__ = filename
     module.__dict__["__loader__"] = _Source(source)

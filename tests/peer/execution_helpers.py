@@ -8,6 +8,7 @@ from textwrap import dedent
 import trio
 
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.landlock_launch import LandlockLauncher
 from peer.seam import Execution, ExecutionFailure, Executor
 from protocol import encoding
 from protocol.bodies import Manifest
@@ -48,9 +49,11 @@ def still_alive(pids: Iterable[int], timeout_s: float = 5.0) -> list[int]:
 
 async def no_folder_is_left(executor: SandboxedExecutor) -> None:
     """Runners' folders of the second tier are removed by a program that nobody waits for; raises `TooSlowError`."""
-    place = trio.Path(executor.launcher_for("python").interpreter.command[-1]).parents[3]
+    launcher = executor.launcher()
+    assert isinstance(launcher, LandlockLauncher)
+    place = trio.Path(launcher.place)
     with trio.fail_after(10):
-        while sorted([one.name for one in await place.iterdir()]) != ["in-use", "program"]:  # noqa: ASYNC110
+        while sorted([one.name for one in await place.iterdir()]) != ["in-use", "program-0"]:  # noqa: ASYNC110
             await trio.sleep(0.02)  # what another program does to the disk is no event
 
 
