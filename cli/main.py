@@ -131,6 +131,14 @@ def peers(data: Data = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(data: Data = None, as_json: Json = False) -> None:
+    """Check this machine and its peer: what works, what does not, and what mends it. Ends with 1 for a problem."""
+    from cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(_folder(data), as_json=as_json))
+
+
+@app.command()
 def stop(data: Data = None, as_json: Json = False) -> None:
     """Stop the peer that runs here."""
     from cli import ask

@@ -13,7 +13,7 @@ from peer.journal_schema import MIGRATIONS
 from peer.own_machine import free_disk_bytes
 from peer.owner_settings import OwnerSettings, settings_from
 from protocol.errors import LocalError
-from protocol.limits import MIB
+from protocol.limits import KIB, MIB
 from protocol.requirements import size_in_words
 from protocol.signing import KEY_SEED_BYTES
 
@@ -106,7 +106,7 @@ def database_check(path: Path) -> Check:
         return problem("database", f"{path} was written by a later version", "update this Parallel Peer")
     if not whole:
         return problem("database", f"{path} is damaged", _move_away(path))
-    return ok("database", f"{size_in_words(size_bytes)}, {jobs} job{'' if jobs == 1 else 's'}")
+    return ok("database", f"{size_bytes / KIB:,.0f} KiB, {jobs} job{'' if jobs == 1 else 's'}")
 
 
 def _move_away(path: Path) -> str:
@@ -117,7 +117,7 @@ def key_check(path: Path) -> Check:
     """Whether the key is one, and for its owner alone."""
     try:
         size_bytes, mode = len(path.read_bytes()), path.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ok("key", "none yet, to be made by the first `peer start`")
     except OSError as error:
         return from_error("key", f"{path} cannot be read: {error.strerror}", f"make it yours: chmod 600 {path}")

@@ -1,27 +1,48 @@
 """The doctor asks the running peer about the network: clock, reachability, relay."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from peer.doctor.check import Check, ok, problem, unknown, warning
 from peer.doctor.clock import clock_in_words
 from peer.views import PeerView, StatusView
 
-_START = "`peer start --bootstrap ADDRESS`, then `peer doctor` again"
+_START = "`peer start`, and ask again while it runs"
+_WAIT = "ask again when it has started; if it has, its log may say why: {}"
 _SET_CLOCK = "set the clock, best by itself: timedatectl set-ntp true"
 
 
-def network_checks(status: StatusView | None, peers: Sequence[PeerView] | None) -> Iterator[Check]:
-    """All of them; `status` is None where no peer runs, `peers` where it could not tell which others there are."""
-    yield clock_check(status, peers)
-    yield network_check(status, peers)
-    yield reachability_check(status)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the peer on this machine says."""
+
+    status: StatusView | None = None
+    """None where none answers."""
+    peers: Sequence[PeerView] | None = None
+    """None where it could not tell which others there are."""
+    silent: str = ""
+    """Of a peer that runs and does not answer, where it may say why."""
+
+    def unknown(self, name: str) -> Check:
+        """What cannot be told without a peer that answers."""
+        if self.silent:
+            return unknown(name, "not known: the peer that runs here does not answer", _WAIT.format(self.silent))
+        return unknown(name, "not known: no peer runs here", _START)
+
+
+def network_checks(asked: Asked) -> Iterator[Check]:
+    """All of them."""
+    if asked.status is None:
+        yield from map(asked.unknown, ("clock", "network", "reachability"))
+    else:
+        yield clock_check(asked.peers)
+        yield network_check(asked.peers)
+        yield reachability_check(asked.status)
     yield relay_check()
 
 
-def clock_check(status: StatusView | None, peers: Sequence[PeerView] | None) -> Check:
+def clock_check(peers: Sequence[PeerView] | None) -> Check:
     """Against the records of others: those of a peer whose clock is wrong are not believed."""
-    if status is None:
-        return unknown("clock", "not compared: no peer runs that knows others", _START)
     if not peers:
         return unknown("clock", "not compared: no other peer is known", "join others with --bootstrap, and ask again")
     off = clock_in_words([one.expires_in_s for one in peers])
@@ -31,10 +52,8 @@ def clock_check(status: StatusView | None, peers: Sequence[PeerView] | None) -> 
     return ok("clock", f"goes with that of {count}, as far as the age of their records tells")
 
 
-def network_check(status: StatusView | None, peers: Sequence[PeerView] | None) -> Check:
+def network_check(peers: Sequence[PeerView] | None) -> Check:
     """Whether others can be reached from here."""
-    if status is None:
-        return unknown("network", "not tried: no peer runs here", _START)
     if peers is None:
         return warning("network", "the directory does not answer in time", "look again in a minute; see the peer's log")
     answering = sum(one.reachable is True or one.connected for one in peers)
@@ -49,11 +68,9 @@ def network_check(status: StatusView | None, peers: Sequence[PeerView] | None) -
     return ok("network", f"{answering} of {len(peers)} known peers answer")
 
 
-def reachability_check(status: StatusView | None) -> Check:
+def reachability_check(status: StatusView) -> Check:
     """Whether others can reach this peer."""
     name = "reachability"
-    if status is None:
-        return unknown(name, "not known: no peer runs here", _START)
     if not status.addresses:
         return warning(name, "this peer listens nowhere", "leave --listen out, or give it an address of this machine")
     if all(_is_loopback(one) for one in status.addresses):

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
-from conftest import TIERS
 from execution_helpers import MIB, manifest, no_folder_is_left, outcomes
+from sandbox_tiers import TIERS
 
 from peer.execution import work_folder
 from peer.seam import Execution, ExecutionFailure

@@ -129,7 +129,7 @@ async def test_runner_that_dies_while_idle_is_started_again(sandbox):
 KILLED_PEER = """
 import psutil, sys, trio
 sys.path.insert(0, {tests!r})
-from conftest import TIERS
+from sandbox_tiers import TIERS
 from execution_helpers import manifest
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.process_tree import descendants

@@ -5,8 +5,8 @@ import os
 import psutil
 import pytest
 import trio
-from conftest import TIERS
 from execution_helpers import MIB, manifest, outcomes, run_all, run_one
+from sandbox_tiers import TIERS
 
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.item_watch import ItemWatch

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ORDINARY_USER
 from execution_helpers import outcomes, run_all, run_one
+from sandbox_tiers import ORDINARY_USER
 
 REFUSED = (
     "PermissionError",
