@@ -172,11 +172,10 @@ def _environment(job: JobCode, inside: Inside, folder: Path) -> dict[str, str]:
 
 def _make_place(user: int | None) -> Place:
     name = tempfile.mkdtemp(prefix=_PLACE)
-    if user is not None:
-        os.chown(name, user, -1)
     lock = os.open(f"{name}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.chmod(name, 0o711)  # noqa: PTH101 - runners with user ids of their own must get to their folders
+    # Runners with user ids of their own must get to their folders, and remove them where the user is another one.
+    os.chmod(name, 0o711 if user is None else 0o733)  # noqa: PTH101
     return Place(name, lock)
 
 

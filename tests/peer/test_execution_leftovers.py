@@ -273,3 +273,28 @@ async def test_runner_is_warm_before_its_first_chunk(sandbox):
         result = await runner.run(encoding.encode([1]))
     assert isinstance(result, Execution)
     assert result.compute_s < 0.2, "loading the job does not count"
+
+
+LANDLOCK_AS_ANYONE = """
+import os, sys, trio
+sys.path.insert(0, "tests/peer")
+from execution_helpers import run_all
+from peer.execution.executor import SandboxedExecutor
+executor = SandboxedExecutor(sandbox="landlock")
+assert os.getuid() == 12345
+assert executor.sandbox_report().works, executor.sandbox_report()
+assert {offer.sandbox for offer in executor.offers()} == {"landlock"}
+print(trio.run(run_all, executor, "import os\\ndef run(item):\\n    return [item, os.getuid()]", [1, 2]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every other test runs unprivileged already")
+@pytest.mark.skipif(shutil.which("unshare") is None or shutil.which("setpriv") is None, reason="needs util-linux")
+def test_whole_peer_of_an_ordinary_user_has_the_second_tier(tmp_path, launchers):
+    if isinstance(launchers["landlock of a user"], str):
+        pytest.skip(launchers["landlock of a user"])
+    script = UNPRIVILEGED.format(prefix=sys.base_prefix, repository=REPOSITORY, python=sys.executable)
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), LANDLOCK_AS_ANYONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
+    assert done.stdout == "[[1, 12345], [2, 12345]]\n"
