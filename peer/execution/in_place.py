@@ -24,7 +24,7 @@ def in_place(inside: Inside, program: Path, python: Path | None = None) -> InPla
 
     Raises `OSError` when the folder cannot be made.
     """
-    binds = [*inside.interpreter.binds, (inside.loader, LOADER_AT), *_further_files()]
+    binds = [*inside.interpreter.binds, (inside.loader, LOADER_AT), *inside.binds, *_further_files()]
     _lay_out(program, binds)
     outside = {target: source for source, target in binds}
 
@@ -45,7 +45,8 @@ def in_place(inside: Inside, program: Path, python: Path | None = None) -> InPla
     )
     sources = [source for source, _ in binds if python is None or source not in _of_python(inside)]
     readable = (program, Path(first), *sources, *interpreter.package_folders)
-    return InPlace(replace(inside, interpreter=there), readable)
+    variables = tuple((name, place(value)) for name, value in inside.environment)
+    return InPlace(replace(inside, interpreter=there, environment=variables), readable)
 
 
 def _further_files() -> list[tuple[Path, Path]]:

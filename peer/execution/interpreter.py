@@ -48,6 +48,8 @@ class Inside:
     """Further files and folders of this machine (from, to), read-only inside."""
     environment: tuple[tuple[str, str], ...] = ()
     """Further variables."""
+    processes: int = 0
+    """How many processes it keeps from chunk to chunk; what else a chunk leaves behind costs the runner its warmth."""
 
 
 def python_inside() -> Inside:
@@ -92,6 +94,7 @@ def _package_folders() -> list[Path]:
 def _program_binds() -> list[tuple[Path, Path]]:
     here = Path(__file__).resolve().parent
     sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in _PROGRAM_FILES)]
+    sources += [_RUNTIMES.parent / "__init__.py", _RUNTIMES]
     protocol_folder = Path(protocol.__file__).resolve().parent
     return [(protocol_folder, PROGRAM_AT / "protocol")] + [
         (source, PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources

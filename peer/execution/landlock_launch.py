@@ -77,7 +77,7 @@ class LandlockLauncher(SandboxLauncher):
         return Path(self._place.name)
 
     def takes(self, runtime: object) -> bool:
-        """See `SandboxLauncher.takes`; those that say `in_place` need no file at another place than its own."""
+        """See `SandboxLauncher.takes`; those that say `in_place` find their files wherever they lie."""
         return bool(getattr(runtime, "in_place", False))
 
     def _placed(self, inside: Inside) -> InPlace:
@@ -118,7 +118,8 @@ class LandlockLauncher(SandboxLauncher):
             extra_groups=None if self._user is None else (),
         )
         ends = Ends(channel, output, info, progress)
-        return LandlockProcess(popen, ends, CHUNK_RESULT_BYTES_MAX + FRAME_EXTRA_BYTES, str(folder))
+        reply_bytes_max = CHUNK_RESULT_BYTES_MAX + FRAME_EXTRA_BYTES
+        return LandlockProcess(popen, ends, reply_bytes_max, str(folder), placed.inside.processes)
 
     def _wall(self, job: JobCode, placed: InPlace, folder: Path) -> dict[str, object]:
         inputs = [job.inputs] if job.inputs is not None else []
@@ -145,8 +146,6 @@ class LandlockLauncher(SandboxLauncher):
         return folder
 
     def _check_files(self, job: JobCode) -> None:
-        if job.inside is not None and job.inside.binds:
-            raise LocalError(f"the runtime {job.runtime} needs files at places of their own: install bubblewrap")
         if self._root and job.blobs:
             raise LocalError(
                 "behind Landlock, jobs of a peer that runs as root cannot read its blobs: start the peer as an "

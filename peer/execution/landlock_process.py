@@ -16,8 +16,10 @@ from peer.execution.work_folder import excess_of
 class LandlockProcess(SandboxProcess):
     """See `SandboxProcess`. It has no process namespace that ends as a whole: the guard ends what is in it."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int, folder: str) -> None:
-        super().__init__(popen, ends, reply_bytes_max)
+    def __init__(
+        self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int, folder: str, processes_kept: int = 0
+    ) -> None:
+        super().__init__(popen, ends, reply_bytes_max, processes_kept=processes_kept)
         self._folder = folder
         self._look_at = 0.0
 

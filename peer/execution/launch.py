@@ -198,7 +198,12 @@ class Launcher(SandboxLauncher):
             # An interrupt typed at the peer's terminal is for the peer; and one signal ends what is halfway started.
             process_group=0,
         )
-        return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + FRAME_EXTRA_BYTES)
+        return SandboxProcess(
+            popen,
+            Ends(channel, output, info, progress),
+            CHUNK_RESULT_BYTES_MAX + FRAME_EXTRA_BYTES,
+            processes_kept=inside.processes,
+        )
 
 
 def limits_of(job: JobCode) -> dict[str, int]:

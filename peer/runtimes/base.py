@@ -30,8 +30,8 @@ class Probe:
 class Runtime(Protocol):
     """One way to run chunks. Methods may be called often: what takes time is to be remembered.
 
-    One whose `inside` has no `binds` may say `in_place = True`: then it is offered in every kind of sandbox, and
-    else only in those that can show files at other places.
+    One that finds its files by its variables and `TMPDIR`, wherever they lie, may say `in_place = True`: then it is
+    offered in every kind of sandbox, and else only in those that can show files at the places of its `binds`.
     """
 
     name: str

@@ -10,7 +10,7 @@ from protocol.errors import LocalError
 log = logging.getLogger(__name__)
 
 
-OWN = ("python", "command")
+OWN = ("python", "command", "blender")
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -43,10 +43,11 @@ def named(runtimes: Sequence[Runtime], runtime: str) -> Runtime:
 
 
 def _own(programs: Sequence[str] | None) -> list[Runtime]:
+    from peer.runtimes.blender import BlenderRuntime
     from peer.runtimes.command import PROGRAMS_DEFAULT, CommandRuntime
     from peer.runtimes.python import PythonRuntime
 
-    return [PythonRuntime(), CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs)]
+    return [PythonRuntime(), CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs), BlenderRuntime()]
 
 
 def _loaded(point: EntryPoint) -> Runtime | None:
