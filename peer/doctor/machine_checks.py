@@ -3,19 +3,17 @@
 import importlib.util
 import platform
 import re
-import shutil
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from peer.doctor.check import Check, ok, problem, warning
 from peer.gpus import find_gpus
+from peer.runtimes.blender import find_blender
 from protocol.requirements import size_in_words
 
 PYTHON_MIN, PYTHON_NEXT = (3, 11), (3, 14)
-BLENDER_TIMEOUT_S = 10.0
 _PACKAGE = "parallel-peer"
 
 
@@ -63,23 +61,9 @@ def gpu_check() -> Check:
 
 
 def blender_check() -> Check:
-    """The program, else the Python module."""
-    if path := shutil.which("blender"):
-        return _program_check(path)
-    try:
-        return ok("Blender", f"the module bpy {version('bpy')}")
-    except PackageNotFoundError:
-        return ok("Blender", "neither the program blender nor the module bpy is installed")
-
-
-def _program_check(path: str) -> Check:
-    try:
-        said = subprocess.run(
-            [path, "--background", "--version"], capture_output=True, timeout=BLENDER_TIMEOUT_S, check=False, text=True
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return warning("Blender", f"{path} does not say its version: {error}", "install it anew")
-    found = re.search(r"Blender (\d+(?:\.\d+)+)", said.stdout)
+    """The one that the blender runtime takes."""
+    found = find_blender()
     if found is None:
-        return warning("Blender", f"{path} does not say its version (status {said.returncode})", "install it anew")
-    return ok("Blender", f"{found[1]} at {path}")
+        return ok("Blender", "neither the module bpy nor the program blender is found")
+    what = f"the module bpy in {found.packages}" if found.packages else f"the program {found.program}"
+    return ok("Blender", f"{found.version}, {what}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from peer.doctor.check import Check, ok, problem, unknown, warning
+from peer.doctor.check import Check, Level, ok, problem, unknown, warning
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.sandbox import SANDBOX_NAME, find_bubblewrap
 from peer.execution.tiers import TIERS, WEAKNESS, Trial, try_tier
@@ -80,7 +80,7 @@ def _runtime_check(runtime: Runtime, executor: SandboxedExecutor | None, setting
         return unknown(name, "not offered: there is no sandbox for it", "see what is said of sandboxes above")
     probe = runtime.probe()
     if not probe.versions:
-        return ok(name, f"not offered: {probe.problem}") if not probe.fix else warning(name, probe.problem, probe.fix)
+        return Check(name=name, level=Level.OK, found=f"not offered: {probe.problem}", fix=probe.fix)
     offers = executor.offers()
     if not offers:
         return warning(name, "not offered: it needs bubblewrap", "see what is said of sandboxes above")

@@ -89,7 +89,6 @@ ROOMS: dict[Rule, dict[str, str]] = {
     },
     processes: {
         "peer/presence.py": "loginctl tells whether the machine is in use",
-        "peer/doctor/machine_checks.py": "Blender says its version",
         "peer/execution/*": "runners are processes",
         "peer/runtimes/command.py": "programs are asked for their versions",
         "peer/runtimes/inside/*": "runs in the sandbox",

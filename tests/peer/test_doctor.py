@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,6 +19,7 @@ from peer.journal import Journal
 from peer.journal_schema import MIGRATIONS
 from peer.owner_settings import OwnerSettings
 from peer.runtimes.base import Probe
+from peer.runtimes.blender import Blender
 from peer.views import PeerView, StatusView
 
 OURS = "/ip4/192.0.2.7/tcp/4001"
@@ -253,7 +255,7 @@ def test_runtimes_that_are_not_offered(monkeypatch, sandbox):
     monkeypatch.setattr(sandbox_checks, "all_runtimes", lambda programs: [Nothing()])
     trial = Trial("bubblewrap", sandbox.launcher())
     assert list(sandbox_checks.runtime_checks([trial], OwnerSettings())) == [
-        warning("runtime nothing", "there is nothing", "get something")
+        Check(name="runtime nothing", level=Level.OK, found="not offered: there is nothing", fix="get something")
     ]
     [one] = sandbox_checks.runtime_checks([trial], OwnerSettings(runtimes=("python",)))
     assert one == ok("runtime nothing", "not offered, as the setting runtimes = python says")
@@ -271,22 +273,16 @@ def test_python_and_its_packages(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("blender", "words"),
     [
-        ("echo Blender 4.5.1", ok("Blender", "4.5.1 at {path}")),
-        ("exit 3", warning("Blender", "{path} does not say its version (status 3)", "install it anew")),
+        (None, "neither the module bpy nor the program blender is found"),
+        (Blender("4.5.1", packages=Path("/x")), "4.5.1, the module bpy in /x"),
+        (Blender("3.4.1", program=Path("/usr/bin/blender")), "3.4.1, the program /usr/bin/blender"),
     ],
 )
-def test_blender(tmp_path, monkeypatch, said, expected):
-    program = tmp_path / "blender"
-    program.write_text(f"#!/bin/sh\n{said}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert machine_checks.blender_check() == Check(
-        name="Blender", level=expected.level, found=expected.found.format(path=program), fix=expected.fix
-    )
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert machine_checks.blender_check().level is Level.OK
+def test_blender(monkeypatch, blender, words):
+    monkeypatch.setattr(machine_checks, "find_blender", lambda: blender)
+    assert machine_checks.blender_check() == ok("Blender", words)
 
 
 def test_levels_and_errors():
