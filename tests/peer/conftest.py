@@ -22,7 +22,7 @@ def launchers() -> dict[str, SandboxLauncher | str]:
     return found
 
 
-@pytest.fixture(params=TIERS)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "oldest landlock")) for name in TIERS])
 def tier(request: pytest.FixtureRequest) -> str:
     """The name of a tier: what uses this runs for each of them."""
     return str(request.param)
