@@ -6,10 +6,11 @@ from pathlib import Path
 from peer.doctor.check import Check, Level, ok, problem, unknown, warning
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.sandbox import SANDBOX_NAME, find_bubblewrap
-from peer.execution.tiers import TIERS, WEAKNESS, Trial, try_tier
+from peer.execution.tiers import TIERS, Trial, try_tier
 from peer.owner_settings import SANDBOX_AUTO, OwnerSettings
 from peer.runtimes.base import Runtime
 from peer.runtimes.registry import all_runtimes
+from peer.sandbox_words import WEAKNESS
 from protocol.errors import LocalError
 
 _FOR_WHAT = "without one this peer can submit, but not work for others"

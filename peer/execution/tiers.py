@@ -8,12 +8,11 @@ from peer.execution.launch import Launcher, SandboxLauncher
 from peer.execution.probe import try_sandbox
 from peer.execution.sandbox import SANDBOX_NAME
 from peer.owner_settings import SANDBOX_AUTO
+from peer.sandbox_words import WEAKNESS
 from protocol.errors import LocalError
 
 TIERS: Mapping[str, Callable[[], SandboxLauncher]] = {SANDBOX_NAME: Launcher, LANDLOCK_NAME: LandlockLauncher}
 """By the name in capability records, the strongest first."""
-WEAKNESS = {LANDLOCK_NAME: "weaker: names and sizes of files can be seen, disk and memory are watched, not walled off"}
-"""What the owner should know, in a line."""
 
 
 @dataclass(frozen=True, slots=True)
