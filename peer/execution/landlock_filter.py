@@ -16,17 +16,21 @@ _SOCKETS = ("socket", "connect", "bind", "listen", "accept", "accept4", "socketc
 _SOCKET_TYPES_DENIED = (socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_RDM, socket.SOCK_SEQPACKET)
 _SOCKET_TYPE_BITS = 0xF
 _ATTRIBUTES = (
-    "chmod", "fchmodat", "chown", "lchown", "fchownat", "chown32", "lchown32", "utime", "utimes", "futimesat",
-    "setxattr", "lsetxattr", "removexattr", "lremovexattr",
+    "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "chown32", "fchown32", "lchown32", "utime",
+    "utimes", "utimensat", "utimensat_time64", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "removexattr",
+    "lremovexattr", "fremovexattr",
 )  # fmt: skip
+"""Of open files as well: those that may be read are often the user's own, the installed packages for example."""
 _MESSAGES_AND_WATCHES = (
     "mq_open", "mq_unlink", "mq_notify", "mq_timedsend", "mq_timedreceive", "msgsnd", "msgrcv", "msgctl", "semop",
     "semtimedop", "semctl", "shmdt", "inotify_init", "inotify_init1", "inotify_add_watch", "fanotify_mark",
 )  # fmt: skip
 _SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "process_mrelease")
 _BY_PROCESS = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
-_F_SETOWN, _F_SETOWN_EX, _FIOSETOWN, _SIOCSPGRP = 8, 15, 0x8901, 0x8902
-_PR_SET_PDEATHSIG = 1
+_F_SETOWN, _F_SETOWN_EX = 8, 15
+_IOCTL_OF_TERMINALS_MAX = 0x5FFF
+"""Higher numbers are about files (flags, verity, encryption) and devices, and a file need not be open for writing."""
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _O_TRUNC, _O_ACCMODE = 0o1000, 0o3
 _WORD = 0xFFFFFFFF
 
@@ -44,8 +48,6 @@ def landlock_rules(abi: int) -> Iterator[Rule]:
         yield errno.ENOSYS, number
     for kind in _SOCKET_TYPES_DENIED:  # without a connection, they could be sent to any name
         yield errno.EPERM, "socketpair", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _SOCKET_TYPE_BITS, int(kind))
-    for call in ("utimensat", "utimensat_time64"):  # without a path it is about an open file
-        yield errno.EPERM, call, pyseccomp.Arg(1, pyseccomp.NE, 0)
     yield from _about_others()
     if abi < ABI_SCOPES:
         for call in _SIGNALS:
@@ -63,11 +65,12 @@ def _about_others() -> Iterator[Rule]:
     for place in (0, 1):
         yield errno.EPERM, "setpriority", pyseccomp.Arg(place, pyseccomp.NE, 0)
     yield errno.EPERM, "ioprio_set"
-    yield errno.EPERM, "prctl", pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_PDEATHSIG)
-    for command in (_F_SETOWN, _F_SETOWN_EX):
-        yield errno.EPERM, "fcntl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _WORD, command)
-    for request in (_FIOSETOWN, _SIOCSPGRP):
-        yield errno.EPERM, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _WORD, request)
+    for option in (_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE):  # to outlive the guard, and to hide open files from the peer
+        yield errno.EPERM, "prctl", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _WORD, option)
+    for call in ("fcntl", "fcntl64"):
+        for command in (_F_SETOWN, _F_SETOWN_EX):
+            yield errno.EPERM, call, pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _WORD, command)
+    yield errno.ENOTTY, "ioctl", pyseccomp.Arg(1, pyseccomp.GT, _IOCTL_OF_TERMINALS_MAX)
 
 
 def _truncating() -> Iterator[Rule]:

@@ -7,14 +7,16 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from execution_helpers import outcomes, run_all, run_one
 from sandbox_tiers import ORDINARY_USER
+
+from protocol.bodies import JobBlob, Manifest
 
 REFUSED = (
     "PermissionError",
@@ -79,6 +81,10 @@ def neighbour() -> Iterator[Neighbour]:
         "os.rename(file, f'{tempfile.gettempdir()}/mine')",
         "os.link(file, f'{tempfile.gettempdir()}/mine')",
         "os.symlink(file, f'{tempfile.gettempdir()}/link') or open(f'{tempfile.gettempdir()}/link').read()",
+        "os.link(f'/proc/self/fd/{os.open(file, os.O_PATH)}', f'{tempfile.gettempdir()}/mine', follow_symlinks=True)",
+        "os.open('file', os.O_RDONLY, dir_fd=os.open(folder, os.O_PATH))",
+        "open(f'/proc/self/fd/{os.open(file, os.O_PATH)}').read()",
+        "os.open(folder, os.O_TMPFILE | os.O_RDWR)",
         "os.chmod(file, 0o777)",
         "os.chmod(folder, 0o777)",
         "os.chmod(f'/proc/self/fd/{os.open(file, os.O_PATH)}', 0o777)",
@@ -101,6 +107,8 @@ def neighbour() -> Iterator[Neighbour]:
         "os.sched_setaffinity(pid, {0})",
         "os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))",
         "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, pid)",
+        "fcntl.ioctl(socket.socketpair()[0], 0x8901, pid.to_bytes(4, 'little'))",
+        "fcntl.ioctl(socket.socketpair()[0], 0x8902, pid.to_bytes(4, 'little'))",
         "open(f'/proc/{pid}/mem', 'rb').read(1)",
         "open(f'/proc/{pid}/environ', 'rb').read(1)",
         "open(f'/proc/{pid}/oom_score_adj', 'w').write('1000')",
@@ -115,7 +123,7 @@ def neighbour() -> Iterator[Neighbour]:
 async def test_own_programs_and_files_are_out_of_reach(any_sandbox, tier, neighbour, statement):
     if tier == "bubblewrap" and "/dev/shm" in statement:
         pytest.skip("it has one of its own")
-    if tier == "bubblewrap" and ("F_SETOWN" in statement or "PRIO_USER" in statement):
+    if tier == "bubblewrap" and any(one in statement for one in ("F_SETOWN", "PRIO_USER", "0x8901", "0x8902")):
         pytest.skip("there is nobody else to reach in its process namespace and user id")
     code = """
         import ctypes, fcntl, os, resource, signal, socket, tempfile
@@ -134,6 +142,60 @@ async def test_own_programs_and_files_are_out_of_reach(any_sandbox, tier, neighb
     assert bad.error in REFUSED, bad.message
     assert neighbour.file.read_text() == "swordfish"
     assert neighbour.file.stat().st_mode & 0o777 == 0o600
+
+
+class OneBlob:
+    """Gives jobs one file to read."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @asynccontextmanager
+    async def open(self, manifest: Manifest) -> AsyncIterator[dict[str, Path]]:
+        yield {"W": self._file}
+
+    def folder(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "os.fchmod(fd, 0)",
+        "os.chmod(f'/proc/self/fd/{fd}', 0)",
+        "os.fchown(fd, -1, -1)",
+        "os.utime(fd, (0, 0))",
+        "os.setxattr(fd, 'user.mine', b'1')",
+        "fcntl.ioctl(fd, 0x40086602, (0x40).to_bytes(8, 'little'))",
+        "os.open(path, os.O_RDONLY | os.O_TRUNC)",
+        "os.truncate(path, 0)",
+        "open(f'/proc/self/fd/{fd}', 'r+')",
+        "os.unlink(path)",
+    ],
+)
+async def test_what_may_be_read_cannot_be_changed(any_sandbox, tier, neighbour, statement):
+    """A peer's blobs and packages are its user's own files."""
+    if tier == "landlock" and os.geteuid() == 0:
+        pytest.skip("a peer that runs as root cannot show blobs there")
+    code = f"""
+        import fcntl, os
+        def run(item):
+            path = os.environ["PEER_BLOB_W"]
+            fd = os.open(path, os.O_RDONLY)
+            assert os.read(fd, 9) == b"swordfish"
+            try:
+                {statement}
+            except OSError:
+                return "refused"
+    """
+    if tier == "bubblewrap":
+        neighbour.file.chmod(0o644)
+    before = neighbour.file.stat()
+    any_sandbox.blobs = OneBlob(neighbour.file)
+    blobs = (JobBlob(name="W", blob=bytes(32), size_bytes=1),)
+    assert await run_all(any_sandbox, code, blobs=blobs) == ["refused"]
+    after = neighbour.file.stat()
+    assert (after.st_mode, after.st_ctime_ns, after.st_size) == (before.st_mode, before.st_ctime_ns, before.st_size)
 
 
 async def test_all_processes_of_the_user_cannot_be_ended_at_once(any_sandbox, tier, neighbour):
