@@ -4,6 +4,7 @@ Most of this concerns the second tier on a peer of an ordinary user; the others 
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -53,6 +54,7 @@ def neighbour() -> Iterator[Neighbour]:
                 one.listen()
         (folder / "file").write_text("swordfish")
         (folder / "file").chmod(0o600)
+        shutil.copy("/bin/true", folder / "tool")
         if user is not None:
             for path in (folder, *folder.iterdir()):
                 os.chown(path, user, user)
@@ -78,10 +80,10 @@ def neighbour() -> Iterator[Neighbour]:
         "os.mkfifo(f'{folder}/fifo')",
         "os.unlink(file)",
         "os.rename(file, f'{folder}/other')",
-        "os.rename(file, f'{tempfile.gettempdir()}/mine')",
-        "os.link(file, f'{tempfile.gettempdir()}/mine')",
+        "os.rename(file, mine)",
+        "os.link(file, mine)",
         "os.symlink(file, f'{tempfile.gettempdir()}/link') or open(f'{tempfile.gettempdir()}/link').read()",
-        "os.link(f'/proc/self/fd/{os.open(file, os.O_PATH)}', f'{tempfile.gettempdir()}/mine', follow_symlinks=True)",
+        "checked(libc.linkat(-100, f'/proc/self/fd/{os.open(file, os.O_PATH)}'.encode(), -100, mine.encode(), 0x400))",
         "os.open('file', os.O_RDONLY, dir_fd=os.open(folder, os.O_PATH))",
         "open(f'/proc/self/fd/{os.open(file, os.O_PATH)}').read()",
         "os.open(folder, os.O_TMPFILE | os.O_RDWR)",
@@ -91,7 +93,7 @@ def neighbour() -> Iterator[Neighbour]:
         "os.chown(file, -1, -1)",
         "os.utime(file, (0, 0))",
         "os.setxattr(file, 'user.mine', b'1')",
-        "os.execv(file, ['file'])",
+        "subprocess.run([f'{folder}/tool'], check=True)",
         "socket.socket(socket.AF_UNIX).connect(f'{folder}/SOCK_STREAM')",
         "socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', f'{folder}/SOCK_DGRAM')",
         "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', f'{folder}/SOCK_DGRAM')",
@@ -126,7 +128,7 @@ async def test_own_programs_and_files_are_out_of_reach(any_sandbox, tier, neighb
     if tier == "bubblewrap" and any(one in statement for one in ("F_SETOWN", "PRIO_USER", "0x8901", "0x8902")):
         pytest.skip("there is nobody else to reach in its process namespace and user id")
     code = """
-        import ctypes, fcntl, os, resource, signal, socket, tempfile
+        import ctypes, fcntl, os, resource, signal, socket, subprocess, tempfile
         libc = ctypes.CDLL(None, use_errno=True)
         def checked(status):
             if status < 0:
@@ -134,6 +136,7 @@ async def test_own_programs_and_files_are_out_of_reach(any_sandbox, tier, neighb
             return status
         def run(item):
             pid, folder, file = item
+            mine = tempfile.gettempdir() + "/mine"
             STATEMENT
     """.replace("STATEMENT", statement)
     item = [neighbour.process.pid, str(neighbour.folder), str(neighbour.file)]
