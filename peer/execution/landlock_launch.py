@@ -34,7 +34,7 @@ from protocol.limits import CHUNK_RESULT_BYTES_MAX
 
 LANDLOCK_NAME = "landlock"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives")
-_ABI_KNOWN = 6
+_ABI_KNOWN = 7
 """What came later restricts nothing that is not restricted here in another way."""
 _PLACE = "parallel-peer-"
 _LOCK = "in-use"

@@ -30,7 +30,10 @@ _TO_READ = _EXECUTE | _READ_FILE | _READ_DIR
 _NOT_IN_THE_FOLDER = _MAKE_CHAR | _MAKE_BLOCK | _MAKE_SOCK
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
-ABI_NET, ABI_SCOPES, ABI_TRUNCATE = 4, 6, 3
+_LOG_NOTHING = 1
+"""LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF: a job could fill the machine's audit log with what it is refused."""
+
+ABI_TRUNCATE, ABI_NET, ABI_SCOPES, ABI_LOG = 3, 4, 6, 7
 
 
 def landlock_abi() -> int:
@@ -71,7 +74,7 @@ def _restrict(abi: int, readable: list[str], folder: str) -> None:
     for path in _DEVICES:
         _allow(fd, path, handled & (_READ_FILE | _WRITE_FILE | _TRUNCATE))
     _allow(fd, folder, handled & ~_NOT_IN_THE_FOLDER)
-    _call(_RESTRICT_SELF, fd, 0)
+    _call(_RESTRICT_SELF, fd, _LOG_NOTHING if abi >= ABI_LOG else 0)
     os.close(fd)
 
 

@@ -118,11 +118,9 @@ def main() -> None:
     print("median (10 % to 90 %)        start-up, ms    warm chunk, us")
     row("the function itself", None, the_function_itself(given.chunks))
     row("bare python -I -S", bare_python(given.starts), None)
-    begun = time.perf_counter()
     with plain_process() as once:
-        start_s = time.perf_counter() - begun
         list(_times(WARM_UP, once))
-        row(f"plain process ({start_s * 1e3:.0f} ms)", None, list(_times(given.chunks, once)))
+        row("plain process", None, list(_times(given.chunks, once)))
     for name, make in makers.items():
         try:
             launcher = make()
