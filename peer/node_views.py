@@ -28,6 +28,7 @@ def status_view(node: "Node") -> StatusView:
         addresses=addresses,
         bootstrap=[f"{address}/p2p/{node.seam.identity.peer_id}" for address in addresses],
         connected=len(node.seam.host.connected_peers()),
+        callers=len(node.seam.host.callers()),
         dht_contacts=node.dht.contact_count,
         records=node.dht.record_count,
         slots=numbers.slots,

@@ -77,6 +77,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """See `protocol/requirements.py` for this and the next two."""
     runtime_version: str = ""
     disk_bytes: Annotated[int, Meta(ge=0)] = 0
+    sandbox: str = "any"
+    """The least that a worker must run it in: `any` or `strong`."""
     paired_only: bool = False
     """Whether only peers that are paired here may work on it."""
     budget: Annotated[float, Meta(gt=0)] | None = None
@@ -305,6 +307,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: list[str]
     """Whole multiaddrs, /p2p part included: what another machine gives to --bootstrap."""
     connected: int
+    callers: int = 0
+    """How many of them have dialled this peer: they can reach it."""
     dht_contacts: int
     records: int
     slots: int

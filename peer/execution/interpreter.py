@@ -13,11 +13,11 @@ import protocol
 
 _PYTHON_AT = Path("/opt/python")
 _PACKAGES_AT = Path("/opt/packages")
-_PROGRAM_AT = Path("/opt/parallel-peer")
+PROGRAM_AT = Path("/opt/parallel-peer")
 _SYSTEM = Path("/usr")
 _PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_files", "runner_seeds")
 _RUNTIMES = Path(__file__).resolve().parent.parent / "runtimes" / "inside"
-LOADER_AT = _PROGRAM_AT / "runtime_inside.py"
+LOADER_AT = PROGRAM_AT / "runtime_inside.py"
 """Where the runtime's own file lies inside."""
 
 
@@ -96,10 +96,10 @@ def _program_binds() -> list[tuple[Path, Path]]:
     sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in _PROGRAM_FILES)]
     sources += [_RUNTIMES.parent / "__init__.py", _RUNTIMES]
     protocol_folder = Path(protocol.__file__).resolve().parent
-    return [(protocol_folder, _PROGRAM_AT / "protocol")] + [
-        (source, _PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources
+    return [(protocol_folder, PROGRAM_AT / "protocol")] + [
+        (source, PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources
     ]
 
 
 def _program_path(name: str) -> Path:
-    return _PROGRAM_AT / "peer" / "execution" / f"{name}.py"
+    return PROGRAM_AT / "peer" / "execution" / f"{name}.py"

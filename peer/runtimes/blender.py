@@ -49,6 +49,7 @@ class BlenderRuntime:
 
     name = BLENDER_RUNTIME
     compare = RENDER_COMPARE
+    in_place = True
 
     def probe(self) -> Probe:
         """See `Runtime.probe`."""

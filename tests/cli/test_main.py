@@ -79,6 +79,7 @@ def submit(tmp_path: Path, monkeypatch, capsys):
         (["--runtime-version", "3.11"], {}, "--runtime-version takes versions such as >=3.11"),
         (["--runtime-version", ">=three"], {}, "--runtime-version takes versions"),
         (["--disk", "-1"], {}, "--disk takes a size such as"),
+        (["--sandbox", "landlock"], {}, "--sandbox takes any or strong, not 'landlock'"),
         (["--max-price", "-1"], {}, "--max-price takes a number of credits, not '-1'"),
         (["--max-price", "nan"], {}, "--max-price takes a number of credits"),
         (["--budget", "0"], {}, "--budget takes more than 0 credits"),

@@ -159,6 +159,7 @@ def test_a_status_without_sandbox_or_addresses_reads_well():
     text = rendered(status_table(status))
     assert "nowhere; others cannot reach this peer" in text
     assert "nothing in sandbox none" in text
+    assert "landlock is weaker: " in rendered(status_table(msgspec.structs.replace(status, sandbox="landlock")))
 
 
 def test_the_last_complaint_is_shown_and_cannot_steer_the_terminal():

@@ -20,7 +20,7 @@ from peer.runtimes.inside import pictures
 
 SCENE_BLOB = "SCENE"
 PROGRAM_VARIABLE = "PEER_BLENDER_PROGRAM"
-OUT = Path("/tmp/frames")
+OUT = Path(os.environ.get("TMPDIR", "/tmp")) / "frames"
 PIXELS_MAX = 1_000_000
 """Of a decoded picture; larger ones are made smaller, each pixel the mean of those that it stands for."""
 Do = Callable[..., Any]
@@ -56,7 +56,7 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
 
 def decoded(do: Do, path: Any) -> object:
     """Width, height, channels, whether they are floats, and the pixels of a picture file."""
-    raw = Path("/tmp/pixels")
+    raw = OUT.with_name("pixels")
     try:
         width, height, channels, is_float = do("decode", str(path), str(raw), PIXELS_MAX)
     except BlenderFailed as error:

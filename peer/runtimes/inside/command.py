@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-OUT = Path("/tmp/out")
+OUT = Path(os.environ.get("TMPDIR", "/tmp")) / "out"
 OUTPUT = "output"
 STDOUT_BYTES_MAX = 4 * 1024 * 1024
 STDERR_SHOWN_MAX = 2000
