@@ -259,7 +259,7 @@ class Coordinator:
         """One job has found it lying: no job of ours believes it any more."""
         kept = self._kept(proof) if proof else ""
         # Both or none: else a job that goes on after a crash would not name the liar that it has found.
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             consequence = self.trust.caught(peer, job, what, kept)
             if job in self._saved_at:
                 self._save_figures(job, self._runners[job])
@@ -345,7 +345,7 @@ class Coordinator:
         self._save(job, lambda: self._pay_and_save(job, self._runners[job]))
 
     def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             runner.pay_earlier(self._journal.owed_earlier(job))
             self._journal.save_job(self._view_of(job, runner))
             self._journal.forget_owed(job)

@@ -83,7 +83,7 @@ class TrustBook:
         record, now = self._record(peer), self._now()
         kind = "fault" if looks_faulty(record, now) else "lie"
         # All or nothing: else its ban could outlive a crash, and the results that it makes doubtful stand.
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             self._save(after_wrong(record, what, now))
             self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
             self._journal.doubt(peer)
@@ -95,7 +95,7 @@ class TrustBook:
         `doubted`: what counts on its word alone is in doubt all the same.
         """
         record = self._record(peer)
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             self._save(replace(after_ban(record, what, self._now() + COOL_DOWN_S), paired=record.paired))
             self._add_evidence(peer, kind, job, what)
             if doubted:
@@ -119,8 +119,9 @@ class TrustBook:
 
     def ban(self, peer: str, seconds: float, reason: str) -> None:
         """No work for it for so long."""
-        self._save(after_ban(self._record(peer), reason, self._now() + seconds))
-        self._add_evidence(peer, "ban", "", f"banned by the owner: {reason}")
+        with self._journal.transaction(durable=True):
+            self._save(after_ban(self._record(peer), reason, self._now() + seconds))
+            self._add_evidence(peer, "ban", "", f"banned by the owner: {reason}")
 
     def pair(self, peer: str) -> None:
         """Its owner is known: its results are audited at the lowest rate from now on, and a ban is over."""

@@ -68,16 +68,16 @@ class TracedJournal(Journal):
         return Killed()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
         """See `Journal`. What is done within is told once all of it is committed."""
         if self._connection.in_transaction:
-            with super().transaction() as connection:
+            with super().transaction(durable=durable) as connection:
                 yield connection
             return
         if self.dead or self._dies is Moment.BEFORE_WRITE:
             raise self._killed()
         self._untold = []
-        with super().transaction() as connection:
+        with super().transaction(durable=durable) as connection:
             yield connection
         untold, self._untold = self._untold, []
         for tell in untold:
@@ -90,7 +90,7 @@ class TracedJournal(Journal):
     def add_job(self, view: JobView, request: JobRequest) -> None:
         """See `Journal`."""
         kept = request if self.keeps else JobRequest(name=request.name, code=request.code, items=[])
-        with self.transaction():
+        with self.transaction(durable=True):
             super().add_job(view, kept)
             self._untold.append(partial(self.book.on_added, self.owner, view, request))
 
