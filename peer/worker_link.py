@@ -14,6 +14,7 @@ from protocol.channel import MessageChannel
 from protocol.chunk import Failure
 from protocol.commitments import CommitmentTerms, Committed, SignedBatch, check_commitment
 from protocol.errors import BadFrame, RemoteError, Unavailable
+from protocol.files import FILE_MARK, FileRef, files_in
 from protocol.ids import ChunkId, JobId, LeaseId, PeerId, digest
 from protocol.job_events import Piece
 from protocol.limits import (
@@ -60,6 +61,8 @@ class CheckedResult:
     log: bytes
     batch: SignedBatch
     """The commitment that it came with."""
+    files: tuple[FileRef, ...] = ()
+    """Those that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +258,10 @@ class WorkerLink:
         data = self._collector.open(result.digest, result.data)
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
-        decode_outcomes(data, piece.stop - piece.start)
+        outcomes = decode_outcomes(data, piece.stop - piece.start)
+        files = files_in([one.value for one in outcomes]) if FILE_MARK in data else ()
         compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
-        return CheckedResult(piece, data, compute_s, result.log, batch)
+        return CheckedResult(piece, data, compute_s, result.log, batch, tuple(files))
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk).piece
