@@ -100,6 +100,8 @@ class Submitter:
         await trio.sleep_until(max(trio.current_time(), self._workload.start_s))
         for place in range(self._workload.jobs):
             await self._book.wait_ended(self._submitted(coordinator, place))
+            if self._journal.dead:
+                await trio.sleep_forever()  # Just now, at the write that said so: the next life is told.
         self._on_all_ended(self._peer.number)
         await trio.sleep_forever()
 
