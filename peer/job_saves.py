@@ -74,7 +74,7 @@ class JobSaves:
             self._journal.save_owed(job, runner.owed())
 
     def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             runner.pay_earlier(self._journal.owed_earlier(job))
             self._journal.save_job(self._view_of(job, runner))
             self._journal.forget_owed(job)
