@@ -13,7 +13,7 @@ from peer.deadline import DeadlineTimer
 from peer.job_owing import Debt
 from peer.job_terms import JobTerms, PoolOwner
 from peer.seam import Seam
-from peer.worker_link import CheckedResult, WorkerLink
+from peer.worker_link import RESULT_BATCHES_PER_PASS_MAX, CheckedResult, WorkerLink
 from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid, HangUp
 from protocol.bodies import Receipt
 from protocol.capability import Capability
@@ -81,6 +81,7 @@ class WorkerPool:
         rules = AuctionRules(terms.slots_wanted, request.workers_max, request.price_max)
         self.auction = AuctionMachine(rules)
         self._timer = DeadlineTimer(self.auction.next_deadline, self._tick)
+        self._pace = trio.CapacityLimiter(RESULT_BATCHES_PER_PASS_MAX)
 
     # Tasks.
 
@@ -132,7 +133,7 @@ class WorkerPool:
         if peer in self._links:
             await stream.reset()  # A call that took its time: the worker was called again meanwhile, and is here.
             return
-        link = self._links[peer] = WorkerLink(stream, self._terms.job, digest(self.manifest.body), self)
+        link = self._links[peer] = WorkerLink(stream, self._terms.job, digest(self.manifest.body), self, self._pace)
         self.auction.reached(peer)
         reason, broke = "dismissed", False
         with trio.CancelScope() as self._scopes[peer]:

@@ -339,7 +339,7 @@ class JobMachine:
 
     def _note_lapse(self, peer: PeerId) -> bool:
         """The worker may not have this chunk again; whether it has shown often enough that it never answers."""
-        self.book.open[next(iter(self.workers.active[peer].outstanding))].lapsed.add(peer)
+        self.book.open[next(iter(self.workers.active[peer].outstanding))].lapsed |= {peer}
         tally = self.workers.tallies[peer]
         tally.failures += 1
         return tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks
