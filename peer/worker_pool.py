@@ -18,7 +18,7 @@ from peer.job_terms import JobTerms, PoolOwner
 from peer.lease_book import HeldLease
 from peer.pool_payments import PoolPayments
 from peer.seam import Seam
-from peer.worker_link import WorkerLink
+from peer.worker_link import RESULT_BATCHES_PER_PASS_MAX, WorkerLink
 from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid, HangUp
 from protocol.capability import Capability
 from protocol.chunk import Failure
@@ -78,6 +78,7 @@ class WorkerPool:
         rules = AuctionRules(terms.slots_wanted, request.workers_max, request.price_max)
         self.auction = AuctionMachine(rules)
         self._timer = DeadlineTimer(self.auction.next_deadline, self._tick)
+        self._pace = trio.CapacityLimiter(RESULT_BATCHES_PER_PASS_MAX)
 
     # Tasks.
 
@@ -130,7 +131,8 @@ class WorkerPool:
         if peer in self._links:
             await stream.reset()  # A call that took its time: the worker was called again meanwhile, and is here.
             return
-        link = self._links[peer] = WorkerLink(stream, self._terms.job, digest(self.manifest.body), self, self._outs)
+        manifest = digest(self.manifest.body)
+        link = self._links[peer] = WorkerLink(stream, self._terms.job, manifest, self, self._outs, self._pace)
         self.auction.reached(peer)
         reason, broke = "dismissed", False
         with trio.CancelScope() as self._scopes[peer]:
