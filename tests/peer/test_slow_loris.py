@@ -29,8 +29,9 @@ ITEMS = 400
 
 async def bytes_of_a_frame(hostile: Hostile) -> None:
     """A byte now and then of a message that would be right: a heartbeat cannot come between."""
+    stream = hostile.stream  # Of this visit: it is called again.
     for byte in frame(JOB_CODEC.encode(hostile.results())):
-        await hostile.stream.send(bytes([byte]))
+        await stream.send(bytes([byte]))
         await trio.sleep(HEARTBEAT_INTERVAL_S)
 
 
@@ -80,7 +81,7 @@ class Loris(Hostile):
         try:
             await self._slowly(hostile)
         finally:
-            # It is called again, and the last time the job ends before its time is up.
+            # Of the first visit: in the last one the job ends before its time is up.
             self.lasted_s = self.lasted_s or trio.current_time() - began
             self.bytes_sent = self.channel.bytes_sent
 
