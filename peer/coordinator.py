@@ -22,6 +22,7 @@ from peer.journal_sink import JournalSink
 from peer.lease_book import LeaseBook
 from peer.proof_store import ProofStore
 from peer.redo import Redo, is_due
+from peer.result_files import Shelf
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobState, JobView
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnDecision = Callable[[JobId, Effect], None]
-
 JOBS_RUNNING_MAX = 64
 JOBS_PAUSED_MAX = 64
 _UNASKED = (JobState.CALLING, JobState.RUNNING)
@@ -61,6 +61,7 @@ class Coordinator:
         journal: Journal,
         witness: Witness,
         on_decision: OnDecision = lambda job, effect: None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._seam = seam
         self._directory = directory
@@ -69,6 +70,7 @@ class Coordinator:
         self.proofs = ProofStore(seam.data_folder / PROOFS if seam.data_folder is not None else None)
         self._witness = witness
         self._on_decision = on_decision
+        self._shelf = shelf
         self._runners: dict[JobId, JobRunner] = {}
         self._retries: dict[JobId, Retry] = {}
         """What belongs to those of the runners that do a part of a job again."""
@@ -227,7 +229,6 @@ class Coordinator:
             self._end_idle(view, JobState.CANCELLED, "cancelled by the user")
 
     def _end_idle(self, view: JobView, state: JobState, message: str) -> None:
-        """The end of a job that nobody works on."""
         self._journal.save_job(ended_idle(self._journal, view, state, message, self._seam.wall_clock()))
         self._changes.note(JobId(view.id))
 
@@ -259,6 +260,7 @@ class Coordinator:
             on_stranger=self._witness.look_into,
             add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),
             add_receipt=self._keep_receipt,
+            files=self._shelf,
             leases=None if open_ended else self._lease_notes(job),
             on_change=lambda: self._note_change(job),
             on_end=lambda: on_end(job),
@@ -330,7 +332,7 @@ class Coordinator:
         self._nursery.start_soon(self._supervise, job, runner)
 
     async def _supervise(self, job: JobId, runner: JobRunner) -> None:
-        """The job's task; a job that is cut off with its peer keeps its figures, and goes on after the next start."""
+        """The job's task; one that is cut off with its peer goes on after the next start."""
         try:
             await runner.run()
         finally:
@@ -349,8 +351,6 @@ class Coordinator:
 
     def _save_end(self, job: JobId) -> None:
         self._saves.end(job, self._runners[job])
-
-    # Questions.
 
     def views(self) -> list[JobView]:
         """Running and past jobs, newest first."""

@@ -166,7 +166,7 @@ class PeerCore:
     def capability(self, sequence: int) -> Capability:
         """What this peer offers, for the directory."""
         policy = self.settings.policy
-        offers = [one for one in self.seam.executor.offers() if policy.runtimes is None or one.name in policy.runtimes]
+        offers = [one for one in self.seam.executor.offers() if policy.offers(one.name)]
         return Capability(
             peer=self.seam.identity.peer_id,
             sequence=sequence,

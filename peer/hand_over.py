@@ -13,13 +13,14 @@ import trio
 from peer.hand_outs import HandOuts
 from protocol.commitments import CommitmentTerms, Committed, SignedBatch, check_commitment
 from protocol.errors import BadFrame
+from protocol.files import FileRef
 from protocol.ids import ChunkId, JobId, LeaseId, PeerId
 from protocol.job_events import Piece
 from protocol.limits import CHUNK_RESULT_BYTES_MAX, KEPT_RESULTS_PER_COORDINATOR_MAX
 from protocol.messages import Message
 from protocol.messages.job import ChunkFailure, ChunkResult, Results
 from protocol.messages.kept import FetchKept, ForgetKept, Kept, KeptChunk
-from protocol.outcomes import decode_outcomes
+from protocol.outcomes import decode_outcomes, files_of
 from protocol.payloads import PayloadCollector
 
 OFFERS_MAX = 2 * KEPT_RESULTS_PER_COORDINATOR_MAX
@@ -38,6 +39,8 @@ class CheckedResult:
     """The commitment that it came with."""
     signed_as: ChunkId
     """The chunk's number in that."""
+    files: tuple[FileRef, ...] = ()
+    """Those that it names."""
     kept: bool = False
     """Whether it was handed over, from an earlier run of the job."""
 
@@ -137,9 +140,9 @@ class HandOver:
         data = collector.open(result.digest, result.data)
         if not len(data) == result.size_bytes == kept.size_bytes <= CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"what {self._peer} hands over is not of the size it said")
-        decode_outcomes(data, kept.handed_out.count)
+        files = files_of(data, decode_outcomes(data, kept.handed_out.count))
         compute_s = self._outs.believable_s(kept.handed_out, result.compute_s)
-        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, kept=True)
+        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files, kept=True)
 
     # What the job says.
 

@@ -12,11 +12,13 @@ from peer.hand_over import CheckedResult
 from peer.job_items import JobItems
 from peer.job_setup import JobBooks
 from peer.result_checks import ResultChecks, Said
+from peer.result_files import ResultFiles
 from peer.seam import Execution, ExecutionFailure
 from protocol.chunk import Failure
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
 from protocol.job_events import AuditDone, Event, FailureArrived, Piece, Proof, ResultArrived
+from protocol.messages.job import FailureKind
 
 
 class JobAnswers:
@@ -30,6 +32,7 @@ class JobAnswers:
         candidates: Candidates,
         evidence: Evidence,
         checks: ResultChecks | None,
+        files: ResultFiles,
         books: JobBooks,
         *,
         tell: Callable[[Event], None],
@@ -42,15 +45,29 @@ class JobAnswers:
         self._candidates = candidates
         self._evidence = evidence
         self._checks = checks
+        self._files = files
         self._books = books
         self.tell = tell
         self.note = note
         self._fail = fail
 
     def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
-        """From a worker."""
+        """From a worker; it counts once its files are here."""
         self._evidence.keep(peer, result.piece.chunk, result.batch, result.signed_as)
+        if result.files:
+            self._files.fetch(peer, result.files, partial(self._on_fetched, peer, result))
+        else:
+            self._take(peer, result)
 
+    def _on_fetched(self, peer: PeerId, result: CheckedResult, problem: str) -> None:
+        if problem:
+            self.note(f"{short(peer)} gave a result and not its files: {problem}")
+            failure = Failure(FailureKind.ENVIRONMENT, 0, problem)
+            self.tell(FailureArrived(peer, result.piece.chunk, failure))
+        else:
+            self._take(peer, result)
+
+    def _take(self, peer: PeerId, result: CheckedResult) -> None:
         def judged(proof: Proof | None, why: str) -> None:
             refused = proof is Proof.WRONG
             if refused:
@@ -81,6 +98,11 @@ class JobAnswers:
     def _check_own(self, piece: Piece, answer: Execution, make: Callable[..., Event]) -> None:
         if answer.log:
             self.on_log(self._me, piece.chunk, answer.log)
+        try:
+            self._files.hold(answer.data)
+        except LocalError as error:
+            self._fail(error)
+            return
 
         def judged(proof: Proof | None, why: str) -> None:
             if proof is Proof.WRONG:

@@ -26,6 +26,7 @@ from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.job_watch import watched
 from peer.local_slots import LocalSlots, LocalWork
 from peer.result_checks import ResultChecks
+from peer.result_files import ResultFiles
 from peer.seam import Seam
 from peer.views import JobRequest, JobState, JobView
 from peer.worker_pool import WorkerPool
@@ -94,7 +95,8 @@ class JobRunner:
         self._sizes_bytes = self._items.add(request.items)
         comparator = parse_comparator(request.compare)
         self._candidates = Candidates(comparator, seam.data_folder)
-        self._results = JobResults(books.results, self._candidates)
+        self._files = ResultFiles(books.files, self._fail)
+        self._results = JobResults(books.results, self._candidates, self._files)
         rules = rules_of(request, policy, can_execute=can_execute)
         self._machine = JobMachine(rules, seam.random)
         self._owing = JobOwing(self._machine.workers)
@@ -111,6 +113,7 @@ class JobRunner:
             self._candidates,
             evidence,
             self._checks,
+            self._files,
             books,
             tell=self.tell,
             note=self.note,
@@ -149,6 +152,7 @@ class JobRunner:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.run)
             nursery.start_soon(self._local.run)
+            nursery.start_soon(self._files.run)
             if self._checks is not None:
                 nursery.start_soon(self._checks.run)
             nursery.start_soon(self._timer.run)
@@ -240,6 +244,7 @@ class JobRunner:
         if self.finished:
             return
         self._standing.end(state, message)
+        self._files.close()
         for peer, tally in self._machine.workers.tallies.items():
             if tally.banned is None and tally.clean > tally.clean_before:
                 self._books.add_clean(peer, tally.clean - tally.clean_before, tally.audits)

@@ -9,6 +9,7 @@ import msgspec
 from peer.hand_outs import LeaseNotes
 from peer.job_results import ResultSink
 from peer.own_machine import own_machine
+from peer.result_files import Shelf
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobView
@@ -46,6 +47,8 @@ class JobBooks:
     add_clean: Callable[[str, float, int], None]
     """A peer has earned so many clean results, so many of them confirmed by our own executions."""
     add_receipt: Callable[[Receipt], None]
+    files: Shelf | None
+    """Where files of results are kept; None: nowhere."""
     leases: LeaseNotes | None
     """None for a job that cannot go on after a restart."""
     on_change: Callable[[], None]
@@ -147,5 +150,5 @@ def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifes
             JobBlob(name=one.name, blob=blob_digest(parse_blob_id(one.id)), size_bytes=one.size_bytes)
             for one in request.blobs
         ),
-        blob_holder=coordinator if request.blobs else PeerId(""),
+        blob_holder=coordinator,
     )

@@ -90,7 +90,7 @@ class Worker:
         self._on_complaint = on_complaint
         policy = replace(policy, versions={offer.name: offer.version for offer in seam.executor.offers()})
         names = sorted(policy.versions)
-        offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
+        offered = [name for name in names if policy.offers(name)]
         environments = {name: seam.executor.environment(name) for name in offered}
         self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory, shelf)
         self._capacity = trio.CapacityLimiter(max(1, policy.slots))

@@ -42,7 +42,7 @@ from protocol.messages.job import (
 )
 from protocol.messages.kept import Kept, KeptChunk
 from protocol.network import Stream
-from protocol.outcomes import decode_outcomes
+from protocol.outcomes import decode_outcomes, files_of
 from protocol.parties import party_of
 from protocol.payloads import PayloadCollector, inline_or_parts
 from protocol.payroll import believable_s
@@ -280,9 +280,9 @@ class WorkerLink:
         data = self._collector.open(result.digest, result.data)
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
-        decode_outcomes(data, piece.stop - piece.start)
+        files = files_of(data, decode_outcomes(data, piece.stop - piece.start))
         compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
-        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk)
+        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk).piece

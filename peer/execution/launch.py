@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from peer.execution.interpreter import Interpreter, this_interpreter
+from peer.execution.interpreter import Inside, python_inside
 from peer.execution.limits import (
     ADDRESS_SPACE_EXTRA_BYTES,
     CPU_S_MAX,
@@ -29,7 +29,14 @@ from peer.execution.limits import (
 )
 from peer.execution.orphans import end_orphans
 from peer.execution.process import Ends, SandboxProcess
-from peer.execution.sandbox import BubblewrapFiles, bubblewrap_arguments, can_become_anyone, find_bubblewrap, users_file
+from peer.execution.sandbox import (
+    BubblewrapFiles,
+    Wanted,
+    bubblewrap_arguments,
+    can_become_anyone,
+    find_bubblewrap,
+    users_file,
+)
 from peer.execution.seccomp import filter_program
 from protocol import encoding
 from protocol.bodies import Manifest
@@ -54,11 +61,22 @@ class JobCode:
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
     cores: int = 1
+    runtime: str = ""
     blobs: tuple[tuple[str, Path], ...] = ()
     """Files that it may read, by name."""
+    inputs: Path | None = None
+    """The folder with the files of its items."""
+    inside: Inside | None = None
+    """What its runtime needs; None: a job in Python."""
 
     @classmethod
-    def of(cls, manifest: Manifest, blobs: Mapping[str, Path]) -> "JobCode":
+    def of(
+        cls,
+        manifest: Manifest,
+        blobs: Mapping[str, Path],
+        inputs: Path | None = None,
+        inside: Inside | None = None,
+    ) -> "JobCode":
         """The code of a manifest; its name is the file name where it is one."""
         filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
         cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
@@ -70,7 +88,10 @@ class JobCode:
             memory_bytes_max=manifest.memory_bytes_max,
             cpu_s_max=cpu_s_max,
             cores=manifest.cores,
+            runtime=manifest.runtime,
             blobs=tuple(sorted(blobs.items())),
+            inputs=inputs,
+            inside=inside,
         )
 
 
@@ -81,8 +102,8 @@ class Launcher:
         self._bubblewrap = find_bubblewrap()
         self._filter = filter_program()
         self._nice = shutil.which("nice")
-        self.interpreter: Interpreter = this_interpreter()
-        end_orphans(self._bubblewrap, self.interpreter.command[-1])
+        self._python = python_inside()
+        end_orphans(self._bubblewrap, self._python.interpreter.command[-1])
         self._root = can_become_anyone()
         self._numbers = count()
 
@@ -105,17 +126,20 @@ class Launcher:
         info, their_info = _pipe(theirs, ours)
         progress = _progress_file(ours)
         files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores, blobs=job.blobs)
+        inside = job.inside or self._python
+        wanted = Wanted(inside, threads=job.cores, blobs=job.blobs, inputs=job.inputs)
+        arguments = bubblewrap_arguments(wanted, files, root=self._root)
         arguments_fd = _memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
-        inside = (their_channel.fileno(), progress, _memory_file(theirs, self._settings(job, uid)))
+        settings = self._settings(job, inside, uid)
+        descriptors = (their_channel.fileno(), progress, _memory_file(theirs, settings))
         popen = subprocess.Popen(
             [
                 *self._politely(niceness),
                 *(str(self._bubblewrap), "--args", str(arguments_fd), "--"),
-                *self.interpreter.command,
-                *map(str, inside),
+                *inside.interpreter.command,
+                *map(str, descriptors),
             ],
-            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *inside),
+            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *descriptors),
             stdin=subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,
@@ -125,7 +149,12 @@ class Launcher:
             # An interrupt typed at the peer's terminal is for the peer; and one signal ends what is halfway started.
             process_group=0,
         )
-        return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES)
+        return SandboxProcess(
+            popen,
+            Ends(channel, output, info, progress),
+            CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES,
+            processes_kept=inside.processes,
+        )
 
     def _politely(self, niceness: int) -> list[str]:
         """`nice` becomes bubblewrap, so nothing inside ever runs without it."""
@@ -135,16 +164,18 @@ class Launcher:
             raise LocalError("the command `nice` is not installed: install coreutils, or use --nice 0")
         return [self._nice, "-n", str(niceness)]
 
-    def _settings(self, job: JobCode, uid: int) -> bytes:
+    def _settings(self, job: JobCode, inside: Inside, uid: int) -> bytes:
         settings = {
             "job": job.job,
+            "runtime": job.runtime,
+            "cores": job.cores,
             "filename": job.filename,
             "code": job.code,
             "entry": job.entry,
             "uid": uid if self._root else None,
             "limits": _limits(job),
         }
-        return "\n".join(self.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
+        return "\n".join(inside.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
 
     def _next_uid(self) -> int:
         """One that no other sandbox of this machine is likely to have, so that its processes are counted alone."""

@@ -1,5 +1,7 @@
 """Abuse inside the sandbox: time, memory, processes, files, output, and the runner's own channel."""
 
+import os
+
 import psutil
 import pytest
 import trio
@@ -7,7 +9,7 @@ from execution_helpers import MIB, manifest, outcomes, run_all, run_one
 
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.item_watch import ItemWatch
-from peer.execution.limits import PROCESSES_MAX
+from peer.execution.limits import PROCESSES_MAX, SANDBOX_PEERS_MAX, SANDBOX_UID_FIRST, SANDBOX_UIDS_PER_PEER
 from peer.seam import ExecutionFailure
 from protocol import encoding
 from protocol.limits import LOG_BYTES_PER_CHUNK_MAX
@@ -186,8 +188,12 @@ async def test_fork_bomb_ends_and_leaves_nothing(sandbox):
 
 
 def _belongs_to_a_sandbox(pid: int) -> bool:
+    """Of this process: others on this machine may have theirs."""
+    first = SANDBOX_UID_FIRST + os.getpid() % SANDBOX_PEERS_MAX * SANDBOX_UIDS_PER_PEER
     try:
-        return "runner_main" in " ".join(psutil.Process(pid).cmdline())
+        process = psutil.Process(pid)
+        ours = os.geteuid() or process.uids().real in range(first, first + SANDBOX_UIDS_PER_PEER)
+        return bool(ours) and "runner_main" in " ".join(process.cmdline())
     except psutil.Error:
         return False
 
