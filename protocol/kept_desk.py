@@ -34,7 +34,7 @@ from protocol.worker_events import (
     SlotEvent,
     StopChunk,
 )
-from protocol.worker_lease import LeaseTerms
+from protocol.worker_lease import Lease, LeaseTerms
 from protocol.worker_ledger import Ledger
 from protocol.worker_policy import WorkerPolicy
 from protocol.worker_session import Session
@@ -81,16 +81,16 @@ class KeptDesk:
         self._ledger.close(lease.terms.lease, lease.compute_s, now)
         session.drop_lease(now)
         session.ending = True
-        if not self._may_go_on(session, lease.terms, lease.answers, running):
+        if not self._may_go_on(session, lease, running):
             self._emit(EndLease(session.number, lease.terms.lease))
             return
         self._emit(CloseSlots(session.number, lease.terms.lease))
         for slot in sorted(slots.keys() - {one.slot for one in running}):
             self._emit(StopChunk(session.number, lease.terms.lease, slot))
 
-    def _may_go_on(self, session: Session, terms: LeaseTerms, answers: Answers, running: list[StillRuns]) -> bool:
+    def _may_go_on(self, session: Session, lease: Lease, running: list[StillRuns]) -> bool:
         """Not where nothing of use runs, nor where the slots are taken by what its coordinator left there before."""
-        session.orphan = Orphan(terms, answers, running) if running else None
+        session.orphan = Orphan(lease, running) if running else None
         free = self._sessions.free(self._policy)
         if free.slots < 0 or free.memory_bytes < 0:
             session.orphan = None

@@ -430,6 +430,13 @@ def test_a_receipt_says_that_the_job_has_ended() -> None:
     assert worker.kept() == [] and worker.slots_busy == 0
 
 
+def test_work_for_a_coordinator_that_had_vanished_is_owed_as_well() -> None:
+    worker = at_work()
+    worker.handle(StreamGone(0), 1.0)
+    worker.handle(ChunkRan(0, LEASE, 1, b"second", 70.0), 3.0)
+    assert worker.ledger.unpaid_s(COORDINATOR.peer_id, 1e6, but=JobId("other")) == 70.5
+
+
 def test_a_large_result_goes_in_parts() -> None:
     worker = leased()
     tell(worker, marked(1))
