@@ -51,11 +51,13 @@ from protocol.job_events import (
     WorkerReady,
 )
 from protocol.job_machine import JobMachine
-from protocol.limits import LOCAL_CHUNK_CREDIT
+from protocol.limits import BID_WINDOW_S, LOCAL_CHUNK_CREDIT
 
 log = logging.getLogger(__name__)
 
 SLOTS_WANTED_MAX = 4096
+HAND_OVER_GRACE_S = BID_WINDOW_S + 1.0
+"""How long the own slots of a job that goes on wait: else they would begin with what workers have already."""
 
 _STATE_OF = {
     Ending.DONE: JobState.DONE,
@@ -168,17 +170,29 @@ class JobRunner:
                 nursery.start_soon(self._views.run)
             nursery.start_soon(self._timer.run)
             await trio.lowlevel.checkpoint()
-            self._begin()
+            self._begin(nursery)
             await self._standing.wait_finished()
             await self._pool.close(self._standing.message or "the job is done")
             nursery.cancel_scope.cancel()
 
-    def _begin(self) -> None:
+    def _begin(self, nursery: trio.Nursery) -> None:
         self.tell(ItemsAdded(self._sizes_bytes))
-        if self._request.local:
-            self.tell(WorkerReady(self._me, self._request.local, LOCAL_CHUNK_CREDIT, price=0.0, speed=1.0, local=True))
+        if self._books.leases is not None and self._books.leases.earlier:
+            # Workers have the time to say what they have of an earlier run.
+            nursery.start_soon(self._join_in, min(HAND_OVER_GRACE_S, self._request.worker_wait_s / 2))
+        else:
+            self._take_part()
         if not self._open_ended:
             self.tell(ItemsClosed())
+
+    async def _join_in(self, after_s: float) -> None:
+        await trio.sleep(after_s)
+        self._take_part()
+
+    def _take_part(self) -> None:
+        """This machine works too."""
+        if self._request.local:
+            self.tell(WorkerReady(self._me, self._request.local, LOCAL_CHUNK_CREDIT, price=0.0, speed=1.0, local=True))
 
     def tell(self, event: Event) -> None:
         """One event into the machine, its effects out. A local error ends the job, not the peer."""
