@@ -17,6 +17,7 @@ _PROGRAM_AT = Path("/opt/parallel-peer")
 _SYSTEM = Path("/usr")
 _PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_files", "runner_seeds")
 _RUNTIMES = Path(__file__).resolve().parent.parent / "runtimes" / "inside"
+_RUNTIMES_AT = _PROGRAM_AT / "peer" / "runtimes" / "inside"
 LOADER_AT = _PROGRAM_AT / "runtime_inside.py"
 """Where the runtime's own file lies inside."""
 
@@ -37,9 +38,9 @@ class Interpreter:
 class Inside:
     """What one runtime needs in a sandbox: Python with its packages, and the file that has `load`.
 
-    `load` gets the job's settings (a dict: `job`, `runtime`, `filename`, `code`, `entry`, `cores`) and gives the
-    function that is called with each item; what it raises is the outcome of every item. It may import what
-    `interpreter` brings, and `protocol`.
+    `load` gets the job's settings (a dict: `job`, `runtime`, `filename`, `code`, `entry`, `cores`,
+    `memory_bytes_max`) and gives the function that is called with each item; what it raises is the outcome of every
+    item. It may import what `interpreter` brings, and `protocol`.
     """
 
     interpreter: Interpreter
@@ -58,6 +59,11 @@ def python_inside() -> Inside:
 def loader(runtime: str) -> Path:
     """The file of one of our own runtimes that goes inside."""
     return _RUNTIMES / f"{runtime}.py"
+
+
+def shared_by_loaders(*names: str) -> tuple[tuple[Path, Path], ...]:
+    """Binds for files beside the loaders that they import as `peer.runtimes.inside.NAME`."""
+    return tuple((_RUNTIMES / f"{name}.py", _RUNTIMES_AT / f"{name}.py") for name in names)
 
 
 def this_interpreter() -> Interpreter:

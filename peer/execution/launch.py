@@ -167,6 +167,7 @@ class Launcher:
             "filename": job.filename,
             "code": job.code,
             "entry": job.entry,
+            "memory_bytes_max": job.memory_bytes_max,
             "uid": uid if self._root else None,
             "limits": _limits(job),
         }

@@ -10,7 +10,7 @@ from protocol.errors import LocalError
 log = logging.getLogger(__name__)
 
 
-OWN = ("python", "command")
+OWN = ("python", "command", "wasm")
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -45,8 +45,9 @@ def named(runtimes: Sequence[Runtime], runtime: str) -> Runtime:
 def _own(programs: Sequence[str] | None) -> list[Runtime]:
     from peer.runtimes.command import PROGRAMS_DEFAULT, CommandRuntime
     from peer.runtimes.python import PythonRuntime
+    from peer.runtimes.wasm import WasmRuntime
 
-    return [PythonRuntime(), CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs)]
+    return [PythonRuntime(), CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs), WasmRuntime()]
 
 
 def _loaded(point: EntryPoint) -> Runtime | None:

@@ -1,0 +1,198 @@
+"""Modules for the tests of the wasm runtime, in the text format, and what runs one in the sandbox."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import trio
+
+from peer.execution.executor import SandboxedExecutor
+from peer.runtimes.inside.wasm import MODULE_BLOB
+from peer.runtimes.wasm import WASM_RUNTIME, WasmRuntime
+from peer.seam import Execution, ExecutionFailure
+from protocol import encoding
+from protocol.bodies import JobBlob, Manifest
+from protocol.files import FileRef
+from protocol.ids import JobId, digest
+from protocol.limits import MIB
+from protocol.outcomes import Outcome, decode_outcomes
+
+_IMPORTS = {
+    "fd_read": "i32 i32 i32 i32",
+    "fd_write": "i32 i32 i32 i32",
+    "fd_close": "i32",
+    "path_open": "i32 i32 i32 i32 i32 i64 i64 i32 i32",
+    "args_get": "i32 i32",
+    "args_sizes_get": "i32 i32",
+    "random_get": "i32 i32",
+    "clock_time_get": "i32 i64 i32",
+    "clock_res_get": "i32 i32",
+    "poll_oneoff": "i32 i32 i32 i32",
+    "path_symlink": "i32 i32 i32 i32 i32",
+}
+
+
+def module(body: str, *, pages: int = 2, more: str = "") -> str:
+    """A command that runs `body` (with the locals $n, $i). `$print at size` writes to standard output, `$put n` keeps
+    and `$say` prints a number as 4 bytes. Bytes 0 to 15 are for vectors, 16 to 19 for lengths; data begins at 1024.
+    """
+    imports = "\n".join(
+        f'(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {kinds}) (result i32)))'
+        for name, kinds in _IMPORTS.items()
+    )
+    return f"""(module
+        {imports}
+        (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+        (memory (export "memory") {pages})
+        {more}
+        (func $write (param $fd i32) (param $at i32) (param $size i32) (result i32)
+            (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $size))
+            (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (func $print (param $at i32) (param $size i32)
+            (drop (call $write (i32.const 1) (local.get $at) (local.get $size))))
+        (func $say (param $number i32)
+            (i32.store (i32.const 24) (local.get $number)) (call $print (i32.const 24) (i32.const 4)))
+        (func $read (param $fd i32) (param $at i32) (param $size i32) (result i32)
+            (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $size))
+            (drop (call $fd_read (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 16)))
+            (i32.load (i32.const 16)))
+        (func (export "_start") (local $n i32) (local $i i32) {body}))"""
+
+
+ECHO = module("""
+    (block $end (loop $more
+        (local.set $n (call $read (i32.const 0) (i32.const 1024) (i32.const 60000)))
+        (br_if $end (i32.eqz (local.get $n)))
+        (call $print (i32.const 1024) (local.get $n))
+        (br $more)))""")
+
+ARGUMENTS = module("""
+    (drop (call $args_sizes_get (i32.const 32) (i32.const 36)))
+    (drop (call $args_get (i32.const 2048) (i32.const 4096)))
+    (call $print (i32.const 4096) (i32.load (i32.const 36)))""")
+
+CHANCE_AND_TIME = module("""
+    (drop (call $random_get (i32.const 1024) (i32.const 16)))
+    (drop (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 1040)))
+    (drop (call $clock_time_get (i32.const 1) (i64.const 1) (i32.const 1048)))
+    (drop (call $clock_res_get (i32.const 1) (i32.const 1056)))
+    (call $print (i32.const 1024) (i32.const 40))""")
+
+SLEEP_AN_HOUR = module("""
+    (i32.store (i32.const 1024) (i32.const 77))
+    (i32.store (i32.const 1040) (i32.const 1))
+    (i64.store (i32.const 1048) (i64.const 3600000000000))
+    (call $say (call $poll_oneoff (i32.const 1024) (i32.const 2048) (i32.const 1) (i32.const 2080)))
+    (drop (call $clock_time_get (i32.const 1) (i64.const 1) (i32.const 2088)))
+    (call $print (i32.const 2048) (i32.const 48))""")
+
+WILD_ADDRESSES = module("""
+    (call $say (call $random_get (i32.const 131072) (i32.const 1)))
+    (call $say (call $random_get (i32.const 0) (i32.const -1)))
+    (call $say (call $random_get (i32.const -4) (i32.const 8)))
+    (call $say (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 131066)))
+    (call $say (call $clock_time_get (i32.const 9) (i64.const 1) (i32.const 0)))
+    (call $say (call $poll_oneoff (i32.const 131000) (i32.const 0) (i32.const 100) (i32.const 0)))
+    (call $say (call $poll_oneoff (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 0)))""")
+
+COPY = module(
+    """
+    (drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 1024) (i32.const 8) (i32.const 0)
+        (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 32)))
+    (drop (call $path_open (i32.const 4) (i32.const 0) (i32.const 1040) (i32.const 8) (i32.const 1)
+        (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 36)))
+    (block $end (loop $more
+        (local.set $n (call $read (i32.load (i32.const 32)) (i32.const 2048) (i32.const 60000)))
+        (br_if $end (i32.eqz (local.get $n)))
+        (drop (call $write (i32.load (i32.const 36)) (i32.const 2048) (local.get $n)))
+        (br $more)))""",
+    more='(data (i32.const 1024) "clip.mp4") (data (i32.const 1040) "copy.bin")',
+)
+
+
+def opening(path: str, *, create: bool = False, fd: int = 3) -> str:
+    """A module that prints the error number of opening a path below a preopened folder, to read or to write."""
+    rights, flags = (64, 1) if create else (2, 0)
+    return module(
+        f"""(call $say (call $path_open (i32.const {fd}) (i32.const 1) (i32.const 1024) (i32.const {len(path)})
+            (i32.const {flags}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 32)))""",
+        more=f'(data (i32.const 1024) "{path}")',
+    )
+
+
+class Shelf:
+    """Blobs of a job, as plain files; keeps what comes out by its name."""
+
+    def __init__(self, folder: Path, blobs: Mapping[str, bytes]) -> None:
+        self._folder = folder
+        self.files: dict[str, bytes] = {}
+        self.kept: dict[str, bytes] = {}
+        self.paths = {name: folder / name for name in blobs}
+        for name, path in self.paths.items():
+            path.write_bytes(blobs[name])
+
+    @asynccontextmanager
+    async def open(self, manifest: Manifest) -> AsyncIterator[Mapping[str, Path]]:
+        yield self.paths
+
+    @contextmanager
+    def folder(self):
+        at = self._folder / "inputs"
+        at.mkdir(exist_ok=True)
+        yield at
+
+    async def place(self, file: FileRef, manifest: Manifest, at: Path) -> None:
+        await trio.Path(at).write_bytes(self.files[file.name])
+
+    async def keep(self, descriptor: int, size_bytes: int, name: str) -> FileRef:
+        data = self.kept[name] = os.read(descriptor, size_bytes)
+        return self.file(name, data)
+
+    def file(self, name: str, data: bytes) -> FileRef:
+        self.files[name] = data
+        return FileRef(name=name, blob=digest(data).hex(), size_bytes=len(data))
+
+
+RunItems = Callable[..., Awaitable[Execution | ExecutionFailure]]
+
+
+class Ran:
+    """One runner of a job, and what its items gave."""
+
+    def __init__(self, runner, shelf: Shelf) -> None:
+        self._runner = runner
+        self.shelf = shelf
+
+    async def chunk(self, *items: object) -> Execution | ExecutionFailure:
+        return await self._runner.run(encoding.encode(list(items)))
+
+    async def outcome(self, item: object) -> Outcome:
+        ran = await self.chunk(item)
+        assert isinstance(ran, Execution), ran
+        return decode_outcomes(ran.data, 1)[0]
+
+    async def value(self, item: object) -> dict:
+        outcome = await self.outcome(item)
+        assert outcome.ok, outcome
+        return outcome.value
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, code: str | bytes, *argv: str, fuel: int = 10**9, memory_bytes_max: int = 512 * MIB,
+    item_timeout_s: float = 30.0, job: str = "j",
+) -> AsyncIterator[Ran]:  # fmt: skip
+    """A runner for a module, as text or as bytes."""
+    executor = SandboxedExecutor([WasmRuntime()])
+    data = code if isinstance(code, bytes) else code.encode()
+    shelf = Shelf(folder, {MODULE_BLOB: data})
+    executor.blobs = shelf
+    order = json.dumps({"name": "m.wasm", "argv": argv, "fuel": fuel}).encode()
+    manifest = Manifest(
+        job=JobId(job), runtime=WASM_RUNTIME, code=order, memory_bytes_max=memory_bytes_max,
+        item_timeout_s=item_timeout_s, blobs=(JobBlob(name=MODULE_BLOB, blob=digest(data), size_bytes=len(data)),),
+    )  # fmt: skip
+    async with executor.open_runner(manifest) as runner:
+        yield Ran(runner, shelf)
