@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import trio
@@ -179,13 +180,19 @@ class Ran:
         return outcome.value
 
 
+@lru_cache(1)
+def _executor() -> SandboxedExecutor:
+    """One for all tests: it holds no processes, and its sandbox is tried once."""
+    return SandboxedExecutor([WasmRuntime()])
+
+
 @asynccontextmanager
 async def running(
     folder: Path, code: str | bytes, *argv: str, fuel: int = 10**9, memory_bytes_max: int = 512 * MIB,
     item_timeout_s: float = 30.0, job: str = "j",
 ) -> AsyncIterator[Ran]:  # fmt: skip
     """A runner for a module, as text or as bytes."""
-    executor = SandboxedExecutor([WasmRuntime()])
+    executor = _executor()
     data = code if isinstance(code, bytes) else code.encode()
     shelf = Shelf(folder, {MODULE_BLOB: data})
     executor.blobs = shelf

@@ -48,7 +48,7 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
 def values_of(item: Any) -> dict[str, Any]:
     """What arguments may name: the values of an item, and before them what its line has."""
     line = item.get("item")
-    return {**line, **item} if isinstance(line, dict) else item  # type: ignore[no-any-return]
+    return {**line, **item} if isinstance(line, dict) else item
 
 
 def with_guest_paths(values: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:

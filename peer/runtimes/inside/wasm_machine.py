@@ -3,6 +3,7 @@
 Whatever a result could depend on is set here: features of the language, the form of NaN, memory, stack, clock, chance.
 """
 
+import errno
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from peer.runtimes.inside.arguments import OUT, OUTPUT, STDERR_SHOWN_MAX, STDOUT
 from peer.runtimes.inside.wasi import PREVIEW1, World
 
 MODULE_BYTES_MAX = 64 * 1024 * 1024
+STDERR_BYTES_MAX = 64 * 1024
 FILES_PER_ITEM_MAX = 64
 PROCESS_BYTES = 128 * 1024 * 1024
 """What the process around the module needs of the job's memory."""
@@ -22,7 +24,7 @@ _GUARD_BYTES = 65_536
 _STACK_BYTES_MAX = 1024 * 1024
 _TABLE_ELEMENTS_MAX = 1_000_000
 _TABLES_MAX = 64
-_STDIN = Path("/tmp/stdin")
+STDIN = Path("/tmp/stdin")
 INPUTS = "/inputs"
 """Where the module finds the files of its item."""
 _ON, _OFF = True, False
@@ -116,11 +118,14 @@ class Machine:
         try:
             store.set_fuel(fuel)
             store.set_limits(self._memory_bytes_max, _TABLE_ELEMENTS_MAX, 1, _TABLES_MAX, 1)
-            printed, told = Printed(STDOUT_BYTES_MAX), Printed(STDOUT_BYTES_MAX)
+            printed, told = Printed(STDOUT_BYTES_MAX, ends_when_full=True), Printed(STDERR_BYTES_MAX)
             store.set_wasi(_wasi(call, printed, told))
             self._world.begin(seed, lambda: fuel - store.get_fuel())
             try:
                 self._start(store, fuel, told)
+            except (Trapped, ExitStatus):
+                printed.check()  # then that is what it could not cope with
+                raise
             finally:
                 print(told.text(), end="")  # noqa: T201 - the job's output
             return {"fuel": fuel - store.get_fuel(), "output": printed.value()}
@@ -148,22 +153,27 @@ class Machine:
 class Printed:
     """What a module writes to one of its streams, up to a limit."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, *, ends_when_full: bool = False) -> None:
         self._bytes_max = bytes_max
+        self._ends_when_full = ends_when_full
         self._data = bytearray()
         self._is_cut = False
 
     def write(self, data: bytes) -> int:
-        """Called by wasmtime. What is over the limit is forgotten, and the module goes on."""
+        """Called by wasmtime. What is over the limit is forgotten; where the stream ends, the module sees an error."""
         room = self._bytes_max - len(self._data)
         self._is_cut |= len(data) > room
         self._data += data[:room]
-        return len(data)
+        return -errno.EFBIG if self._is_cut and self._ends_when_full else len(data)
+
+    def check(self) -> None:
+        """Raise `TooMuchOutput` where it was."""
+        if self._is_cut:
+            raise TooMuchOutput(f"it printed more than {self._bytes_max} bytes: write files to /{OUTPUT}")
 
     def value(self) -> str | bytes:
         """Text where it is text; raises `TooMuchOutput`."""
-        if self._is_cut:
-            raise TooMuchOutput(f"it printed more than {self._bytes_max} bytes: write files to /{OUTPUT}")
+        self.check()
         data = bytes(self._data)
         try:
             return data.decode()
@@ -199,8 +209,8 @@ def _wasi(call: Call, printed: Printed, told: Printed) -> Any:
         raise BadModule(f"the item has {len(call.folders)} files; a module gets at most {FILES_PER_ITEM_MAX}")
     wasi = wasmtime.WasiConfig()
     wasi.argv = call.argv
-    _STDIN.write_bytes(call.stdin)
-    wasi.stdin_file = str(_STDIN)
+    STDIN.write_bytes(call.stdin)
+    wasi.stdin_file = str(STDIN)
     wasi.stdout_custom = printed.write
     wasi.stderr_custom = told.write
     for number, folder in enumerate(call.folders):
