@@ -3,7 +3,8 @@
 import struct
 
 import pytest
-from wasm_modules import ECHO, module, opening, running
+from wasm_runs import running
+from wasm_texts import ECHO, module, opening
 
 from peer.seam import Execution, ExecutionFailure
 from protocol.limits import MIB

@@ -6,7 +6,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wasm_modules import ARGUMENTS, CHANCE_AND_TIME, ECHO, module
+from wasm_texts import ARGUMENTS, CHANCE_AND_TIME, ECHO, module
 
 from peer.runtimes.inside import wasm_machine
 from peer.runtimes.inside.wasi import Memory, World

@@ -3,7 +3,8 @@
 import struct
 
 import pytest
-from wasm_modules import ARGUMENTS, CHANCE_AND_TIME, COPY, ECHO, SLEEP_AN_HOUR, WILD_ADDRESSES, module, running
+from wasm_runs import running
+from wasm_texts import ARGUMENTS, CHANCE_AND_TIME, COPY, ECHO, SLEEP_AN_HOUR, WILD_ADDRESSES, module
 
 from peer.runtimes.inside.wasi import EPOCH_NS
 
