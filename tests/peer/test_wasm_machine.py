@@ -20,11 +20,21 @@ MEMORY = 64 * MIB
 NESTED = module("(call $deeper)", more="(func $deeper (call $deeper))")
 ENDINGS = {
     "fuel": (module("(loop $l (br $l))"), "OutOfFuel", "all of its 100000 fuel was used; --fuel N allows more"),
-    "unreachable": (module("unreachable"), "Trapped", "wasm `unreachable` instruction executed"),
+    "unreachable": (module("unreachable"), "Trapped", "instruction executed (memory: 0.125 of 64 MiB)"),
     "division": (module("(drop (i32.div_s (i32.const 1) (i32.const 0)))"), "Trapped", "integer divide by zero"),
     "memory": (module("(drop (i32.load (i32.const -4)))"), "Trapped", "out of bounds memory access"),
     "stack": (NESTED, "Trapped", "call stack exhausted"),
     "status": (module("(call $proc_exit (i32.const 3))"), "ExitStatus", "the module ended with status 3"),
+    "a trap before the start": (
+        '(module (func $f unreachable) (start $f) (func (export "_start")))',
+        "BadModule",
+        "cannot be started: wasm `unreachable` instruction executed",
+    ),
+    "fuel before the start": (
+        '(module (func $f (loop $l (br $l))) (start $f) (func (export "_start")))',
+        "OutOfFuel",
+        "all of its 100000 fuel was used",
+    ),
     "start": ("(module)", "BadModule", "the module has no `_start`: build a command"),
     "parameters": ('(module (func (export "_start") (param i32)))', "BadModule", "has no `_start`"),
     "not a function": ('(module (memory (export "_start") 1))', "BadModule", "has no `_start`"),

@@ -13,15 +13,16 @@ from typing import Any
 from peer.runtimes.inside.arguments import OUT, OUTPUT, STDERR_SHOWN_MAX, STDOUT_BYTES_MAX
 from peer.runtimes.inside.wasi import PREVIEW1, World
 
-MODULE_BYTES_MAX = 64 * 1024 * 1024
+_MIB = 1024 * 1024
+MODULE_BYTES_MAX = 64 * _MIB
 STDERR_BYTES_MAX = 64 * 1024
 FILES_PER_ITEM_MAX = 64
-PROCESS_BYTES = 128 * 1024 * 1024
+PROCESS_BYTES = 128 * _MIB
 """What the process around the module needs of the job's memory."""
 _PAGE_BYTES = 65_536
 _MEMORY_BYTES_MAX = 2**32
 _GUARD_BYTES = 65_536
-_STACK_BYTES_MAX = 1024 * 1024
+_STACK_BYTES_MAX = 1 * _MIB
 _TABLE_ELEMENTS_MAX = 1_000_000
 _TABLES_MAX = 64
 STDIN = Path("/tmp/stdin")
@@ -136,18 +137,27 @@ class Machine:
         import wasmtime
 
         try:
-            instance = self._linker.instantiate(store, self._module)
-            instance.exports(store)["_start"](store)
+            exports = self._linker.instantiate(store, self._module).exports(store)
+        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+            if getattr(error, "trap_code", None) == wasmtime.TrapCode.OUT_OF_FUEL:
+                raise _out_of_fuel(fuel) from None
+            raise BadModule(f"the module cannot be started: {_one_line(error)}") from None
+        try:
+            exports["_start"](store)
         except wasmtime.ExitTrap as ended:
             if ended.code:
                 last = told.text()[-STDERR_SHOWN_MAX:].strip()
                 raise ExitStatus(f"the module ended with status {ended.code}" + (f": {last}" if last else "")) from None
         except wasmtime.Trap as trap:
             if trap.trap_code == wasmtime.TrapCode.OUT_OF_FUEL:
-                raise OutOfFuel(f"all of its {fuel} fuel was used; --fuel N allows more") from None
-            raise Trapped(_one_line(trap)) from trap
-        except wasmtime.WasmtimeError as error:
-            raise BadModule(f"the module cannot be started: {_one_line(error)}") from None
+                raise _out_of_fuel(fuel) from None
+            raise Trapped(_one_line(trap) + self._memory_in_words(exports, store)) from trap
+
+    def _memory_in_words(self, exports: Any, store: Any) -> str:
+        """Modules that get no more memory often end with `unreachable`, or an address that is not there."""
+        memory = exports.get("memory")
+        size = getattr(memory, "data_len", lambda _: 0)(store)
+        return f" (memory: {size / _MIB:.4g} of {self._memory_bytes_max / _MIB:.4g} MiB)" if size else ""
 
 
 class Printed:
@@ -217,6 +227,10 @@ def _wasi(call: Call, printed: Printed, told: Printed) -> Any:
         wasi.preopen_dir(str(folder), f"{INPUTS}/{number}", fs_mutable=False)
     wasi.preopen_dir(str(OUT), f"/{OUTPUT}", fs_mutable=True)
     return wasi
+
+
+def _out_of_fuel(fuel: int) -> OutOfFuel:
+    return OutOfFuel(f"all of its {fuel} fuel was used; --fuel N allows more")
 
 
 def _one_line(error: Exception) -> str:
