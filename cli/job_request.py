@@ -35,7 +35,12 @@ class RequestForm:
         _check_comparator(str(wanted["compare"]))
         self.compare = str(wanted["compare"]).strip()
         self._blobs: list[NamedBlob] = parse_blob_options(options.blob)
-        self._fields = {**wanted, "runtime": runtime, "local": _slots(options.local), **parse_needs(options.needs())}
+        self._fields: dict[str, object] = {
+            **wanted,
+            "runtime": runtime,
+            "local": _slots(options.local),
+            **parse_needs(options.needs()),
+        }
         self._made("", [])
 
     def request(self, client: ControlClient, code: str, items: list[object], **more: object) -> JobRequest:
@@ -48,6 +53,10 @@ class RequestForm:
         if any(name == blob[0] for name, _ in self._blobs):
             raise WrongUse(f"--blob: the name {blob[0]} is taken by what the runtime itself needs")
         self._blobs.append(blob)
+
+    def require_version(self, wanted: str) -> None:
+        """Of the runtime, where the user has said none."""
+        self._fields["runtime_version"] = wanted
 
     def _made(self, code: str, items: list[object], **more: object) -> JobRequest:
         try:

@@ -138,10 +138,15 @@ def stop(data: Data = None, as_json: Json = False) -> None:
 
 @app.command()
 def demo(
+    render: Annotated[bool, typer.Option("--render", help="Render an animation with Blender instead.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with logs and results.")] = False,
     as_json: Json = False,
 ) -> None:
     """Four peers on this machine, one of which lies, search hyper-parameters on handwritten digits."""
+    if render:
+        from cli.demo.render import run_render_demo
+
+        raise typer.Exit(run_render_demo(keep=keep, as_json=as_json))
     from cli.demo.show import run_demo
 
     raise typer.Exit(run_demo(keep=keep, as_json=as_json))

@@ -46,7 +46,7 @@ def status_table(status: StatusView) -> RenderableType:
     table.add_row("listens at", "\n".join(status.addresses) or "nowhere; others cannot reach this peer")
     table.add_row("network", f"{count(status.connected, 'peer')} connected, {status.dht_contacts} known, "
                   f"{count(status.records, 'directory record')} kept for others")  # fmt: skip
-    table.add_row("offers", f"{', '.join(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
+    table.add_row("offers", f"{runtimes_in_words(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
     table.add_row("slots", f"{status.slots_busy} of {status.slots} busy, {count(status.leases, 'lease')}")
     working = status.availability.why_not is None
     table.add_row("now", Text(availability_line(status.availability), "" if working else "yellow"))
@@ -63,6 +63,13 @@ def status_table(status: StatusView) -> RenderableType:
     return table
 
 
+def runtimes_in_words(runtimes: Sequence[str]) -> str:
+    """`python 3.11.7, blender 4.5.15, commands (ffmpeg, gcc)`: of programs the names alone."""
+    programs = [one.split(" ")[0].partition(":")[2] for one in runtimes if one.startswith("command:")]
+    plain = [one for one in runtimes if not one.startswith("command:")]
+    return ", ".join([*plain, *([f"commands ({', '.join(programs)})"] if programs else [])])
+
+
 def peers_table(peers: Sequence[PeerView]) -> RenderableType:
     """What the directory knows."""
     if not peers:
@@ -76,7 +83,7 @@ def peers_table(peers: Sequence[PeerView]) -> RenderableType:
         table.add_row(
             short_peer(one.peer),
             _reachability(one),
-            clean(", ".join(one.runtimes)) or "-",
+            clean(runtimes_in_words(one.runtimes)) or "-",
             clean(one.sandbox) or "-",
             str(one.slots or "resting"),
             f"{one.price:g}",

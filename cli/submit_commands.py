@@ -86,3 +86,44 @@ def submit_wasm(
     from cli.submit_wasm import wasm_job
 
     raise typer.Exit(submit(wasm_job(module, words or [], inputs, lines, fuel, options)))
+
+
+@app.command("blender")
+@with_job_options
+def submit_blender(
+    scene: Annotated[Path, typer.Argument(help="A .blend file.", metavar="SCENE")],
+    frames: Annotated[
+        str, typer.Option(metavar="FRAMES", help="As in 1-1200 or 3,5-10,47-327. (default: those of the scene)")
+    ] = "",
+    step: Annotated[int, typer.Option(metavar="N", help="Every so many of them.")] = 1,
+    engine: Annotated[str, typer.Option(help="cycles, eevee or workbench. (default: that of the scene)")] = "",
+    samples: Annotated[int, typer.Option(min=0, max=65536, help="For each pixel. (default: those of the scene)")] = 0,
+    resolution: Annotated[str, typer.Option(metavar="SHARE", help="Of that of the scene, as in 50%.")] = "",
+    suffix: Annotated[str, typer.Option("--format", help="png or exr.")] = "png",
+    tiles: Annotated[
+        str, typer.Option(metavar="CxR", help="Cut each frame, as in 2x2, and put it together here.")
+    ] = "",
+    video: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Make a video of the frames, as in out.mp4."),
+    ] = None,
+    fps: Annotated[float, typer.Option(min=0, max=1000, help="Of the video. (default: those of the scene)")] = 0.0,
+    *,
+    options: JobOptions,
+) -> None:
+    """Render frames of a Blender scene; they appear in the folder of the results as they come."""
+    from cli.submit import submit
+    from cli.submit_blender import Typed, blender_job
+
+    typed = Typed(
+        frames=frames,
+        step=step,
+        engine=engine,
+        samples=samples,
+        resolution=resolution,
+        suffix=suffix,
+        tiles=tiles,
+        video=video,
+        fps=fps,
+    )
+    raise typer.Exit(submit(blender_job(scene, typed, options)))

@@ -156,6 +156,12 @@ class ContactTable:
         """
         return [self._range(shared) for shared in range(self._buckets.depth() + 1) if self._is_stale(shared, now)]
 
+    def sparse_ranges(self) -> list[tuple[int, int]]:
+        """Ranges of ids, farther than our neighbours, of which we know so few that a lookup may not find the way in."""
+        neighbours = self._buckets.closest(self._buckets.own, self._buckets.size)
+        reach = self._shared_bits(node_number_of(neighbours[-1].peer)) if neighbours else 0
+        return [self._range(shared) for shared in range(reach) if self._count(shared) < self._wanted]
+
     def mark_refreshed(self, target: bytes, now: float) -> None:
         """A lookup of this id has ended: its bucket is fresh. One of our own id has found all who are near."""
         number = int.from_bytes(target)
@@ -223,9 +229,13 @@ class ContactTable:
         lowest = (self._buckets.own >> free_bits ^ 1) << free_bits
         return lowest, lowest + (1 << free_bits) - 1
 
+    def _count(self, shared: int) -> int:
+        """How many contacts share exactly so many leading bits with our id."""
+        low, high = self._buckets.slice_of((self._range(shared)[0], ID_BITS - 1 - shared))
+        return high - low
+
     def _is_stale(self, shared: int, now: float) -> bool:
         refreshed_at = self._refreshed_at.get(shared)
         if refreshed_at is not None:
             return now - refreshed_at >= BUCKET_REFRESH_S
-        low, high = self._buckets.slice_of((self._range(shared)[0], ID_BITS - 1 - shared))
-        return now - self._made_at >= (BUCKET_REFRESH_S if high > low else BUCKET_FILL_S)
+        return now - self._made_at >= (BUCKET_REFRESH_S if self._count(shared) else BUCKET_FILL_S)

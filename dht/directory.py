@@ -78,6 +78,7 @@ class Directory:
         `make_capability(sequence)` gives the record as it is at that time. While nobody keeps a copy it is tried
         again after `PUBLISH_RETRY_S`. Sequence numbers are wall-clock milliseconds, so they grow over restarts.
         """
+        self._dht.on_settled = self.publish_soon
         task_status.started()
         while True:
             self._changed = trio.Event()

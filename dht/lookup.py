@@ -8,20 +8,22 @@ answered on any path.
 
 The window slides: a path has at most its share of the concurrency outstanding, and all `count` once it
 gets no closer. A contact that has not answered for `stall_s` leaves the window and the candidates, so it
-holds up nobody; its answer is still welcome while the lookup lasts.
+holds up nobody; its answer is still welcome while the lookup lasts. While nobody at all has answered, there is
+nothing to give, and the lookup waits for those who may yet.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from dht.patience import STALL_S
 from protocol.errors import LocalError
 from protocol.ids import PeerId, node_number_of
 from protocol.limits import BUCKET_SIZE, LOOKUP_CONCURRENCY, LOOKUP_PATHS
 from protocol.messages.dht import Contact
 
-STALL_S = 1.0
 REQUESTS_PER_LOOKUP_MAX = 200
 CANDIDATES_PER_RESULT_MAX = 8
 """How many candidates a path keeps for each contact that is looked for: spare ones for those that fail."""
@@ -36,7 +38,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to ask now: call `next` again after an answer or a failure, or at this time."""
+    """Nothing to ask now: call `next` again after an answer or a failure, or at this time (may be infinite)."""
 
     until: float
 
@@ -103,6 +105,8 @@ class Lookup:
         self._asked: dict[int, _Asked] = {}
         self._waiting: dict[int, _Asked] = {}
         """Those of `_asked` that are waited for, in the order in which they will stall."""
+        self._stalled = 0
+        self._answered = 0
         self._turn = 0
         self._paths = [_Path() for _ in range(paths)]
         distinct = {node_number_of(contact.peer) ^ self._target: contact for contact in seeds}
@@ -122,6 +126,8 @@ class Lookup:
                     return self._ask(index, distance, now)
         if any(self._must_wait(path) for path in self._paths):
             return Wait(next(iter(self._waiting.values())).stalls_at)
+        if self._stalled and not self._answered:
+            return Wait(math.inf)
         return Finished(self.closest())
 
     def on_success(self, peer: PeerId, contacts: Sequence[Contact], now: float) -> None:
@@ -202,6 +208,7 @@ class Lookup:
             if asked.stalls_at > now:
                 break
             self._drop(distance, asked, State.STALLED)
+            self._stalled += 1
             self._paths[asked.path].useless_answers += 1
 
     def _settle(self, peer: PeerId, state: State) -> _Asked:
@@ -209,9 +216,11 @@ class Lookup:
         asked = self._asked.get(distance)
         if asked is None or asked.state in (State.ANSWERED, State.FAILED):
             raise LocalError(f"an answer of {peer}, which is {asked.state if asked else 'not asked'}, in a lookup")
+        self._stalled -= asked.state is State.STALLED
         if state is State.FAILED:
             self._drop(distance, asked, state)
             return asked
+        self._answered += 1
         if asked.state is State.STALLED:
             self._add(self._paths[asked.path], distance)
         self._no_longer_waiting(distance, asked)

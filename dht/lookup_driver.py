@@ -65,7 +65,7 @@ class LookupDriver:
         async with self._limiter:
             self._requester.counters.lookups += 1
             started_at = trio.current_time()
-            lookup = Lookup(target, self._seeds(target), own=self._own)
+            lookup = Lookup(target, self._seeds(target), own=self._own, stall_s=self._requester.patience.stall_s)
             errand = _Errand(lookup, self._requester, self._nursery(), ask, is_enough)
             await errand.run()
             if errand.exhausted:

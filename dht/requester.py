@@ -15,7 +15,7 @@ import trio
 
 from dht.contact_table import ContactTable
 from dht.counters import DhtCounters, OnRemoteError, type_of
-from dht.lookup import STALL_S
+from dht.patience import Patience
 from protocol.errors import BadFrame, RemoteError, Unavailable
 from protocol.ids import PeerId, short
 from protocol.messages.dht import DHT_CODEC, Contact, DhtMessage, Failed, Ping, Pong
@@ -65,6 +65,7 @@ class Requester:
         nursery: Callable[[], trio.Nursery | None],
     ) -> None:
         self.table = table
+        self.patience = Patience()
         self.counters = counters
         self._host = host
         self._introduction = introduction
@@ -145,8 +146,8 @@ class Requester:
 
     def usable(self, contacts: Sequence[Contact]) -> list[Contact]:
         """Those to ask: which have not failed lately, and do not owe us an answer for too long."""
-        now = trio.current_time()
-        stalled = {peer for peer, pending in self._pending.items() if pending.since + STALL_S <= now}
+        now, stall_s = trio.current_time(), self.patience.stall_s
+        stalled = {peer for peer, pending in self._pending.items() if pending.since + stall_s <= now}
         if not stalled and not self.table.has_failures:
             return list(contacts)
         return [one for one in contacts if one.peer not in stalled and not self.table.is_backed_off(one.peer, now)]
@@ -186,7 +187,9 @@ class Requester:
         # Of those in the table we know the addresses first hand; what others say of them would only push those out.
         addresses = (self.table.get(contact.peer) or contact).addresses
         read = partial(self._read, contact.peer, request)
+        asked_at = trio.current_time()
         reply = await self._host.request(contact.peer, DHT_PROTOCOL, request.payload, read, addresses)
+        self.patience.answered(trio.current_time() - asked_at)
         if isinstance(reply, Failed):
             raise Refused(f"{short(contact.peer)} refused: {reply.reason}")
         return reply

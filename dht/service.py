@@ -18,6 +18,7 @@ from dht.record_store import RecordStore
 from dht.requester import Prepared, Requester
 from dht.search import RecordSearch, agreed_estimate
 from dht.server import DhtServer
+from dht.settling import Settling
 from protocol.errors import LocalError, RemoteError, Unavailable
 from protocol.ids import NODE_ID_BYTES, PeerId, node_id_of, node_number_of
 from protocol.limits import BUCKET_SIZE, LOOKUP_CONCURRENCY, RECORDS_PER_KEY_MAX
@@ -28,9 +29,6 @@ from protocol.signing import Envelope, Identity
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
-MAINTENANCE_INTERVAL_S = 30.0
-MAINTENANCE_FIRST_S = 5.0
-"""The first pass comes soon and looks for ourselves: peers that join together do not know one another yet."""
 CONTACTS_WELL_JOINED = 2 * BUCKET_SIZE
 """With so many contacts there were others before us, and newcomers nearby have introduced themselves."""
 
@@ -79,10 +77,13 @@ class DhtService:
         self.counters = DhtCounters()
         self.bootstrap_report: tuple[BootstrapLine, ...] = ()
         self.on_remote_error = on_remote_error
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called when the neighbourhood has come to rest, if it had moved since we joined; must not block."""
         self._random = random
         self._wall_clock = wall_clock
         self._table = ContactTable(self.peer_id, trio.current_time())
         self._records = RecordStore(self.peer_id, random)
+        self._settling = Settling()
         self._introduced_as: Contact | None = None
         self._requester = Requester(
             host, self._table, self.counters, self._introduction, self._tell_remote_error, lambda: self._nursery
@@ -155,6 +156,7 @@ class DhtService:
         reached = sum(line.reached for line in self.bootstrap_report)
         if reached:
             await self.find_closest(node_id_of(self.peer_id))
+            self._settling.joined(self._neighbours())
         return reached
 
     async def find_closest(self, target: bytes) -> list[Contact]:
@@ -266,26 +268,40 @@ class DhtService:
             self.on_remote_error(peer, error)
 
     async def _maintain(self) -> None:
-        interval_s, joining = MAINTENANCE_FIRST_S, True
         while True:
-            await trio.sleep(interval_s * self._random.uniform(0.8, 1.2))
+            await trio.sleep(self._settling.interval_s * self._random.uniform(0.8, 1.2))
             self._records.expire(self._wall_clock())
             for contact in self._table.retries_due(trio.current_time()):
                 self._requester.ping_soon(contact)
             if not self.contact_count:
+                self._settling.unsettle()
                 await self.bootstrap(self._bootstrap_contacts)
-            elif joining and self.contact_count < CONTACTS_WELL_JOINED:
-                await self.find_closest(node_id_of(self.peer_id))
-            else:
+            if self._settling.is_settled:
                 await self._refresh()
-            interval_s, joining = MAINTENANCE_INTERVAL_S, False
+            else:
+                await self._look_around()
+
+    async def _look_around(self) -> None:
+        """Look for ourselves, unless newcomers nearby must have introduced themselves."""
+        failed = self.counters.unavailable
+        if self.contact_count < CONTACTS_WELL_JOINED or self._settling.has_moved(self._neighbours()):
+            await self.find_closest(node_id_of(self.peer_id))
+            for low, high in self._table.sparse_ranges():
+                await self._look_into(low, high)
+        if self._settling.looked(self._neighbours(), all_answered=self.counters.unavailable == failed):
+            self.on_settled()
+
+    def _neighbours(self) -> list[PeerId]:
+        return [contact.peer for contact in self._table.closest(node_id_of(self.peer_id), BUCKET_SIZE)]
 
     async def _refresh(self) -> None:
         """Look for somebody in a stale bucket."""
         stale = self._table.stale_ranges(trio.current_time())
         if stale:
-            low, high = self._random.choice(stale)
-            await self.find_closest(self._random.randint(low, high).to_bytes(NODE_ID_BYTES))
+            await self._look_into(*self._random.choice(stale))
+
+    async def _look_into(self, low: int, high: int) -> None:
+        await self.find_closest(self._random.randint(low, high).to_bytes(NODE_ID_BYTES))
 
     def _running(self) -> trio.Nursery:
         if self._nursery is None:

@@ -17,7 +17,6 @@ _PROGRAM_AT = Path("/opt/parallel-peer")
 _SYSTEM = Path("/usr")
 _PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_files", "runner_seeds")
 _RUNTIMES = Path(__file__).resolve().parent.parent / "runtimes" / "inside"
-_RUNTIMES_AT = _PROGRAM_AT / "peer" / "runtimes" / "inside"
 LOADER_AT = _PROGRAM_AT / "runtime_inside.py"
 """Where the runtime's own file lies inside."""
 
@@ -49,6 +48,8 @@ class Inside:
     """Further files and folders of this machine (from, to), read-only inside."""
     environment: tuple[tuple[str, str], ...] = ()
     """Further variables."""
+    processes: int = 0
+    """How many processes it keeps from chunk to chunk; what else a chunk leaves behind costs the runner its warmth."""
 
 
 def python_inside() -> Inside:
@@ -59,11 +60,6 @@ def python_inside() -> Inside:
 def loader(runtime: str) -> Path:
     """The file of one of our own runtimes that goes inside."""
     return _RUNTIMES / f"{runtime}.py"
-
-
-def shared_by_loaders(*names: str) -> tuple[tuple[Path, Path], ...]:
-    """Binds for files beside the loaders that they import as `peer.runtimes.inside.NAME`."""
-    return tuple((_RUNTIMES / f"{name}.py", _RUNTIMES_AT / f"{name}.py") for name in names)
 
 
 def this_interpreter() -> Interpreter:
@@ -98,6 +94,7 @@ def _package_folders() -> list[Path]:
 def _program_binds() -> list[tuple[Path, Path]]:
     here = Path(__file__).resolve().parent
     sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in _PROGRAM_FILES)]
+    sources += [_RUNTIMES.parent / "__init__.py", _RUNTIMES]
     protocol_folder = Path(protocol.__file__).resolve().parent
     return [(protocol_folder, _PROGRAM_AT / "protocol")] + [
         (source, _PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources

@@ -149,7 +149,12 @@ class Launcher:
             # An interrupt typed at the peer's terminal is for the peer; and one signal ends what is halfway started.
             process_group=0,
         )
-        return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES)
+        return SandboxProcess(
+            popen,
+            Ends(channel, output, info, progress),
+            CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES,
+            processes_kept=inside.processes,
+        )
 
     def _politely(self, niceness: int) -> list[str]:
         """`nice` becomes bubblewrap, so nothing inside ever runs without it."""

@@ -44,8 +44,11 @@ class Ends:
 class SandboxProcess:
     """A started sandbox. All methods but `activity` and `reap` return at once."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int, *, processes_kept: int = 0
+    ) -> None:
         self._popen = popen
+        self._processes_kept = processes_kept
         self._ends = ends
         self._decoder = FrameDecoder(reply_bytes_max)
         self._pidfd = os.pidfd_open(popen.pid)
@@ -149,7 +152,7 @@ class SandboxProcess:
     def has_leftovers(self) -> bool:
         """Whether a chunk has left processes behind. Asked after every chunk, so with the fewest looks at /proc."""
         first = self._told_pid()
-        return first is None or len(descendants(first)) > _PROCESSES_OF_A_RUNNER
+        return first is None or len(descendants(first)) > _PROCESSES_OF_A_RUNNER + self._processes_kept
 
     def signal_all(self, number: int) -> None:
         """Send a signal to everything inside but the first process, until no new one is found; a few looks at most."""

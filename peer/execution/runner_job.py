@@ -23,7 +23,8 @@ _CUT = "\n[... cut ...]\n"
 class ChunkFailed(BaseException):
     """A chunk that has no result; `kind` is a member name of `protocol.messages.job.FailureKind`.
 
-    A BaseException, so that a job's own `except Exception` cannot be in its way.
+    Runtimes raise it for what is this machine's fault and not the item's: an error of the item is a result, in which
+    honest peers agree. A BaseException, so that a job's own `except Exception` cannot be in its way.
     """
 
     def __init__(self, kind: str, item: int, detail: str) -> None:
@@ -42,6 +43,8 @@ class Job:
             self._outcome_of = outcome_function(load, files.give)
         except MemoryError:
             self._load_failure = ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
+        except ChunkFailed as failure:
+            self._load_failure = failure
 
     def run_chunk(self, payload: bytes, start_item: Callable[[int], None]) -> bytes:
         """Canonical CBOR of the outcomes; raises `ChunkFailed` for want of memory or a result that is too large."""
@@ -54,7 +57,10 @@ class Job:
         for index, item in enumerate(items):
             start_item(index)
             self._seeds.start_item(partial(runner_data.encode_item, item))
-            outcome = self._outcome(index, seen[index])
+            try:
+                outcome = self._outcome(index, seen[index])
+            except ChunkFailed as failure:
+                raise ChunkFailed(failure.kind, index, failure.detail) from failure
             size_bytes += len(outcome)
             if size_bytes > CHUNK_RESULT_BYTES_MAX - runner_data.LIST_HEAD_BYTES_MAX:
                 raise ChunkFailed("TOO_LARGE", index, f"the results of a chunk may have {CHUNK_RESULT_BYTES_MAX} bytes")
@@ -80,10 +86,13 @@ def _items(payload: bytes) -> list[object]:
 def outcome_function(
     load: Callable[[], Callable[[object], object]], give: runner_data.GiveFile = runner_data.no_files
 ) -> Callable[[object], bytes]:
-    """What makes an outcome of an item, with the function that `load` gives. Raises only `MemoryError`."""
+    """What makes an outcome of an item, with the function that `load` gives.
+
+    Raises only `MemoryError`, and the `ChunkFailed` of a runtime.
+    """
     try:
         function = load()
-    except MemoryError:
+    except (MemoryError, ChunkFailed):
         raise
     except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is the outcome of every item
         outcome = _error_outcome(error)
@@ -94,10 +103,13 @@ def outcome_function(
 def outcome_of(
     function: Callable[[object], object], item: object, *, give: runner_data.GiveFile = runner_data.no_files
 ) -> bytes:
-    """Canonical CBOR of an item's outcome. Raises only `MemoryError`: how much there is, is not the job's doing."""
+    """Canonical CBOR of an item's outcome.
+
+    Raises only `MemoryError`, since how much there is, is not the job's doing, and the `ChunkFailed` of a runtime.
+    """
     try:
         return runner_data.encode_value(function(item), give)
-    except MemoryError:
+    except (MemoryError, ChunkFailed):
         raise
     except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
         return _error_outcome(error)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from peer.execution.environment import machine_environment
-from peer.execution.interpreter import Inside, Interpreter, loader, shared_by_loaders, this_interpreter
+from peer.execution.interpreter import Inside, Interpreter, loader, this_interpreter
 from peer.runtimes.base import PROGRAMS_MAX, Probe
 from protocol.bodies import Manifest
 from protocol.errors import LocalError
@@ -65,7 +65,7 @@ class CommandRuntime:
         """See `Runtime.inside`."""
         if manifest.runtime.partition(":")[2] not in self._found:
             raise LocalError(f"{manifest.runtime} is not offered here")
-        return Inside(interpreter=self._interpreter, loader=loader("command"), binds=shared_by_loaders("arguments"))
+        return Inside(interpreter=self._interpreter, loader=loader("command"))
 
     @cached_property
     def _interpreter(self) -> Interpreter:

@@ -5,7 +5,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from peer.execution.interpreter import Inside, Interpreter, loader, shared_by_loaders, this_interpreter
+from peer.execution.interpreter import Inside, Interpreter, loader, this_interpreter
 from peer.runtimes.base import Probe
 from protocol import encoding
 from protocol.bodies import Manifest
@@ -36,12 +36,7 @@ class WasmRuntime:
 
     def inside(self, manifest: Manifest) -> Inside:
         """See `Runtime.inside`."""
-        return Inside(
-            interpreter=self._interpreter,
-            loader=loader("wasm"),
-            binds=shared_by_loaders("arguments", "wasi", "wasm_machine"),
-            environment=_ENVIRONMENT,
-        )
+        return Inside(interpreter=self._interpreter, loader=loader("wasm"), environment=_ENVIRONMENT)
 
     @cached_property
     def _probe(self) -> Probe:

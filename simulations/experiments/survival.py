@@ -8,7 +8,8 @@ them with tables that nobody has repaired, which is the worst case.
 import math
 from random import Random
 
-from dht.lookup import STALL_S, Lookup
+from dht.lookup import Lookup
+from dht.patience import STALL_S
 from protocol.ids import NODE_ID_BYTES, PeerId
 from protocol.limits import BUCKET_SIZE, RECORD_LIFETIME_S, REQUEST_TIMEOUT_S
 from protocol.messages.dht import Contact

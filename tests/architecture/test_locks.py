@@ -11,6 +11,7 @@ from source_tree import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 WANTED = {
+    "requirements-blender.lock": PROJECT["dependency-groups"]["blender"],
     "requirements-build.lock": PROJECT["dependency-groups"]["build"],
     "requirements.lock": [
         *PROJECT["project"]["dependencies"],

@@ -3,7 +3,7 @@
 from random import Random
 
 import trio
-from dht_records import NOW_UNIX_S, identity
+from dht_records import NOW_UNIX_S, capability, identity
 
 from dht.directory import Directory
 from dht.service import DhtService
@@ -43,6 +43,10 @@ class Peer:
     def contact(self) -> Contact:
         return Contact(peer=self.host.peer_id, addresses=(self.host.own_address,))
 
+    async def publish(self) -> None:
+        """Offer Python for as long as the network runs, as a peer does that has joined."""
+        await self.directory.run(lambda sequence: capability(self.number, sequence=sequence, now_unix_s=wall_clock()))
+
     async def run(self, *, task_status: object) -> None:
         with self.scope:
             await self.dht.run(task_status=task_status)  # type: ignore[arg-type]
@@ -74,6 +78,17 @@ class DhtNetwork:
         async with trio.open_nursery() as nursery:
             for peer in self.peers[1:]:
                 nursery.start_soon(peer.dht.bootstrap, [self.peers[0].contact])
+
+    async def join_and_publish_at_once(self, count: int) -> None:
+        """Everybody starts at the same moment and offers what it has as soon as it has joined."""
+        self.peers += [Peer(self.memory, number, serving=True) for number in range(count)]
+        for peer in self.peers:
+            await self.nursery.start(peer.run)
+            self.nursery.start_soon(self._join_and_publish, peer)
+
+    async def _join_and_publish(self, peer: Peer) -> None:
+        await peer.dht.bootstrap([self.peers[0].contact])
+        await peer.publish()
 
     def kill(self, peer: Peer) -> None:
         """Its process dies; nothing answers at its address."""

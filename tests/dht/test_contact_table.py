@@ -194,3 +194,11 @@ def test_empty_buckets_are_looked_into_after_a_while_and_all_again_later() -> No
     table.fail(sharing_no_bit(1)[0].peer, BUCKET_REFRESH_S)
     assert table.stale_ranges(2 * BUCKET_REFRESH_S - 1) == [], "it was looked into not long ago"
     assert table.stale_ranges(2 * BUCKET_REFRESH_S) == [empty]
+
+
+def test_far_ranges_of_which_few_are_known_are_sparse_and_those_among_the_neighbours_are_not() -> None:
+    table = with_neighbours(4)
+    assert table.sparse_ranges() == [table._range(0)], "half of all ids, and we know nobody there"
+    table.add(sharing_no_bit(1)[0], 0.0)
+    assert table.sparse_ranges() == []
+    assert ContactTable(OWN, 0.0).sparse_ranges() == []

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from dht.contact_table import BACK_OFF_S
 from dht.keys import accusation_key, directory_key, distance
-from dht.lookup import STALL_S
+from dht.patience import STALL_S
 from protocol.accusation import verified_accusation
 from protocol.capability import Capability
 from protocol.ids import PeerId, node_id_of

@@ -14,6 +14,7 @@ from dht.keys import SHARD_BITS, directory_key, shard_bits
 from protocol.capability import Capability
 from protocol.errors import LocalError
 from protocol.limits import RECORD_LIFETIME_S, RECORDS_PER_KEY_MAX
+from simulations.memory_host import open_memory_network
 
 PUBLISHERS = 1000
 FIRST = 10_000
@@ -146,3 +147,35 @@ async def test_shards_hold_those_for_whom_the_root_had_no_room(network: DhtNetwo
     assert len(found) > max(before, 0.6 * PUBLISHERS)
     random_ones = Random(0).sample(found, 5)
     assert all(one.offers("python") for one in random_ones)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "latency_s"), [(70, 0.02), (40, 0.8)], ids=["many", "slow"])
+async def test_peers_that_join_at_once_are_all_found_a_minute_or_two_later(
+    count: int, latency_s: float, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Before the tables have settled, records go to holders that nobody asks later; and where answers take longer than
+    `STALL_S`, as on a busy machine, nobody got to know anybody."""
+    async with open_memory_network(latency_s=latency_s) as memory:
+        network = DhtNetwork(memory, nursery)
+        await network.join_and_publish_at_once(count)
+        await trio.sleep(120)
+        everybody = {peer.host.peer_id for peer in network.peers}
+        for peer in network.peers[:: count // 5]:
+            found = {one.peer for one in await peer.directory.find("python", count)}
+            assert found == everybody - {peer.host.peer_id}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_who_joins_a_network_at_rest_looks_around_and_publishes_once(
+    network: DhtNetwork, autojump_clock: MockClock
+) -> None:
+    await network.add(1)
+    await network.add(30)
+    await trio.sleep(120)
+    (newcomer,) = await network.add(1)
+    before = newcomer.dht.counters.lookups
+    network.nursery.start_soon(newcomer.publish)
+    await trio.sleep(120)
+    assert newcomer.dht.counters.lookups == before + 2, "one look around, one publication"

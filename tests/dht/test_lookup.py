@@ -1,5 +1,6 @@
 """Properties of the pure lookup: it ends, is bounded, exact, and its paths share nobody."""
 
+import math
 from random import Random
 
 from hypothesis import given, settings
@@ -140,6 +141,23 @@ def test_a_slow_contact_does_not_hold_up_the_window_and_its_late_answer_counts()
     lookup.on_success(first.contact.peer, [], 1.1)
     lookup.on_success(second.contact.peer, [], 1.2)
     assert lookup.next(1.2) == Finished(tuple(by_distance(bytes(20), [first.contact, second.contact])))
+
+
+def test_while_nobody_has_answered_it_waits_for_those_who_are_late() -> None:
+    lookup = Lookup(bytes(20), [contact(1), contact(2)], count=2, concurrency=2, paths=1, stall_s=1.0)
+    assert [type(lookup.next(0.0)) for _ in range(2)] == [Ask, Ask]
+    assert lookup.next(2.0) == Wait(math.inf)
+    lookup.on_failure(contact(1).peer, 3.0)
+    assert lookup.next(3.0) == Wait(math.inf)
+    lookup.on_success(contact(2).peer, [], 4.0)
+    assert lookup.next(4.0) == Finished((contact(2),))
+
+
+def test_once_somebody_has_answered_the_late_hold_up_nobody() -> None:
+    lookup = Lookup(bytes(20), [contact(1), contact(2)], count=2, concurrency=2, paths=1, stall_s=1.0)
+    assert [type(lookup.next(0.0)) for _ in range(2)] == [Ask, Ask]
+    lookup.on_success(contact(2).peer, [], 0.1)
+    assert lookup.next(1.0) == Finished((contact(2),))
 
 
 def test_a_contact_that_failed_on_one_path_takes_no_place_on_the_other() -> None:

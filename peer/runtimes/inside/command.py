@@ -6,6 +6,7 @@ the program prints.
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -46,10 +47,15 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
     return run
 
 
+def _environment() -> dict[str, str]:
+    """Without the library path, which is for the Python in here."""
+    return {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
+
+
 def _run(argv: list[str]) -> str:
     """What it prints goes to the job's output as well, but for what it gives as its result."""
     try:
-        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_environment())
     except OSError as error:
         raise CommandFailed(f"{argv[0]} cannot be started: {error.strerror}") from error
     told = ended.stderr.decode(errors="replace")
