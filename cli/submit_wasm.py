@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli.console import say
 from cli.exits import WrongUse
 from cli.inputs import read_items
 from cli.item_files import check_files, with_blobs
@@ -38,8 +39,19 @@ def wasm_job(
     form.add_blob((MODULE_BLOB, TransferRequest(action="put", what=str(module.absolute()))))
     code = json.dumps({"name": module.name, "argv": argv, "fuel": fuel})
     return Prepared(
-        options=options, request=lambda client: form.request(client, code, with_blobs(client, items, folder))
+        options=options,
+        request=lambda client: form.request(client, code, with_blobs(client, items, folder)),
+        finish=lambda _: say_fuel(options.out),
     )
+
+
+def say_fuel(out: Path) -> None:
+    """How much the items have taken, as their results say."""
+    with (out / "results.jsonl").open(encoding="utf-8") as lines:
+        results = (json.loads(line).get("result") for line in lines)
+        taken = [one["fuel"] for one in results if isinstance(one, dict) and isinstance(one.get("fuel"), int)]
+    if taken:
+        say(f"fuel: {sum(taken):,} in all, {max(taken):,} for the item that took most")
 
 
 def check_module(path: Path) -> None:

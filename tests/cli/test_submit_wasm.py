@@ -7,7 +7,7 @@ import pytest
 from cli.exits import WrongUse
 from cli.main import main
 from cli.submit_options import JobOptions
-from cli.submit_wasm import wasm_job
+from cli.submit_wasm import say_fuel, wasm_job
 
 MODULE = b"\0asm\1\0\0\0"
 
@@ -70,3 +70,13 @@ def test_a_version_that_is_asked_for_stands_and_text_modules_are_taken(files) ->
 def test_files_are_arguments_unless_others_are_given(files) -> None:
     with pytest.raises(WrongUse, match=r"has \{clip\}, which input 1 does not have"):
         wasm_job(files / "m.wasm", ["{clip}"], ["*.bin"], None, 5, JobOptions())
+
+
+def test_the_fuel_of_all_items_is_told(tmp_path, capsys) -> None:
+    lines = ['{"result": {"fuel": 1000}}', '{"ok": false}', '{"result": {"fuel": 1234567}}', '{"result": "odd"}']
+    (tmp_path / "results.jsonl").write_text("\n".join(lines))
+    say_fuel(tmp_path)
+    assert "fuel: 1,235,567 in all, 1,234,567 for the item that took most" in capsys.readouterr().err
+    (tmp_path / "results.jsonl").write_text("")
+    say_fuel(tmp_path)
+    assert capsys.readouterr().err == ""
