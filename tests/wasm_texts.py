@@ -11,6 +11,7 @@ _IMPORTS = {
     "clock_time_get": "i32 i64 i32",
     "clock_res_get": "i32 i32",
     "poll_oneoff": "i32 i32 i32 i32",
+    "path_create_directory": "i32 i32 i32",
     "path_symlink": "i32 i32 i32 i32 i32",
 }
 
@@ -100,4 +101,20 @@ def opening(path: str, *, create: bool = False, fd: int = 3) -> str:
         f"""(call $say (call $path_open (i32.const {fd}) (i32.const 1) (i32.const 1024) (i32.const {len(path)})
             (i32.const {flags}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 32)))""",
         more=f'(data (i32.const 1024) "{path}")',
+    )
+
+
+def nesting(depth: int) -> str:
+    """A module that makes folders within one another in its output, and says when one could not be made."""
+    return module(
+        f"""(local.set $n (i32.const 3))
+        (loop $deeper
+            (if (call $path_create_directory (local.get $n) (i32.const 1024) (i32.const 1))
+                (then (call $say (i32.const 1))))
+            (drop (call $path_open (local.get $n) (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 2)
+                (i64.const 0x600) (i64.const 0x600) (i32.const 0) (i32.const 32)))
+            (if (i32.ne (local.get $n) (i32.const 3)) (then (drop (call $fd_close (local.get $n)))))
+            (local.set $n (i32.load (i32.const 32)))
+            (br_if $deeper (i32.lt_s (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {depth}))))""",
+        more='(data (i32.const 1024) "d")',
     )

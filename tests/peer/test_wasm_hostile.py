@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from wasm_runs import running
-from wasm_texts import ECHO, module, opening
+from wasm_texts import ECHO, module, nesting, opening
 
 from peer.seam import Execution, ExecutionFailure
 from protocol.limits import MIB
@@ -142,3 +142,9 @@ async def test_many_files_of_one_item_are_refused(tmp_path) -> None:
 
 def _bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
+
+
+async def test_what_one_item_leaves_behind_the_next_does_not_find(tmp_path) -> None:
+    async with running(tmp_path, nesting(400)) as ran:
+        first, second = [await ran.value({}) for _ in range(2)]
+        assert first == second and first["output"] == "", "each could make all of its folders"

@@ -6,8 +6,9 @@ are the result. Shared by the runtimes that run programs, and by the commands th
 
 import os
 import re
-import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 
 OUT = Path("/tmp/out")
@@ -39,9 +40,28 @@ def gives_files(argv: Iterable[str]) -> bool:
 
 
 def empty_out() -> None:
-    """Make the folder for the next item's files."""
-    shutil.rmtree(OUT, ignore_errors=True)
+    """Make the folder for the next item's files, whatever the last one has put there."""
+    if OUT.exists():
+        remove_tree(OUT)
     OUT.mkdir()
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder that may be nested deeper than paths are long and files may be open: `shutil.rmtree` stops there,
+    and the next item would find what is left. So folders are taken out of one another first.
+    """
+    with tempfile.TemporaryDirectory(dir=root.parent) as place:
+        numbers = count()
+        folders = [root.rename(Path(place) / str(next(numbers)))]
+        while folders:
+            folder = folders.pop()
+            for path in folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    path.chmod(0o700)
+                    folders.append(path.rename(Path(place) / str(next(numbers))))
+                else:
+                    path.unlink()
+            folder.rmdir()
 
 
 def files_in_out() -> list[Path]:
