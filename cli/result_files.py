@@ -26,9 +26,11 @@ _MARK = f'"{FILE_KEY}"'.encode()
 
 
 class ResultFolder:
-    """The folder of the results of one job. A file of item 3 is `files/3/NAME`, or `NAME` where the runtime has made
-    names of its own: those of the `FREE_NAMES` may be anything, twice the same too. So may what a liar gives: a name that
-    another item has, or that is ours, goes below `files` as well.
+    """The folder of the results of one job.
+
+    A file of item 3 is `files/3/NAME`, or `NAME` where the runtime has made names of its own: those of the `FREE_NAMES`
+    may be anything, twice the same too. So may what a liar gives: a name that another item has, or that is ours, goes
+    below `files` as well.
     """
 
     def __init__(self, client: ControlClient, job: str, out: Path) -> None:
