@@ -18,12 +18,14 @@ from protocol.files import FILE_KEY, FileRef, with_files
 LOOK_INTERVAL_S = 2.0
 """Between two looks at the results of a job that runs."""
 FILES_FOLDER = "files"
+FREE_NAMES = ("python", "wasm")
+"""Runtimes whose code calls its files what it likes; the others make a name for each item."""
 _MARK = f'"{FILE_KEY}"'.encode()
 
 
 class ResultFolder:
     """The folder of the results of one job. A file of item 3 is `files/3/NAME`, or `NAME` where the runtime has made
-    names of its own: those of a python job may be anything, twice the same too.
+    names of its own: those of the `FREE_NAMES` may be anything, twice the same too.
     """
 
     def __init__(self, client: ControlClient, job: str, out: Path) -> None:
@@ -56,7 +58,7 @@ class ResultFolder:
             path.unlink(missing_ok=True)
 
     def _lines(self) -> Iterator[bytes]:
-        self._flat = self._client.job(self._job).runtime.partition(":")[0] != "python"
+        self._flat = self._client.job(self._job).runtime.partition(":")[0] not in FREE_NAMES
         for line in self._client.result_lines(self._job):
             yield self._with_paths(line) if _MARK in line else line
 

@@ -21,8 +21,9 @@ from cli.text import (
     with_names,
     worker_name,
 )
+from peer.kept_view import KeptView
 from peer.sandbox_words import WEAKNESS
-from peer.views import AskedView, ComplaintView, JobState, JobView, KeptView, PeerView, StatusView, WorkerView
+from peer.views import AskedView, ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
 STORY_LINES_MAX = 200

@@ -277,10 +277,10 @@ class Coordinator:
     def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> str:
         """One job has found it lying: no job of ours believes it any more."""
         kept = self._kept(proof) if proof else ""
-        # Both or none: else its ban could outlive a crash, and the results that it makes doubtful stand.
-        with self._journal.transaction():
+        # Both or none: else a job that goes on after a crash would not name the liar that it has found.
+        with self._journal.transaction(durable=True):
             consequence = self.trust.caught(peer, job, what, kept)
-            self._journal.doubt(peer)
+            self._saves.at_once(job, self._runners[job])
         self.condemn(peer, f"caught lying in job {job}", but=job)
         return consequence
 
@@ -322,8 +322,7 @@ class Coordinator:
             self._redo.add(job, why)
 
     def _keep_receipt(self, receipt: Receipt) -> None:
-        data = encoding.encode(to_plain(receipt))
-        self._journal.add_receipt(data, receipt, given=True, peer=receipt.worker)
+        self._journal.add_receipt(encoding.encode(to_plain(receipt)), receipt, given=True, peer=receipt.worker)
 
     def _start(self, job: JobId, runner: JobRunner) -> None:
         assert self._nursery is not None

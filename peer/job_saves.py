@@ -59,6 +59,11 @@ class JobSaves:
         if self._journal.job(job) is not None:
             self._guarded(job, lambda: self._save_cut_off(job, runner))
 
+    def at_once(self, job: JobId, runner: JobRunner) -> None:
+        """The figures as they are, with what else the transaction writes; not of a session. Raises `LocalError`."""
+        if job in self._saved_at:
+            self._save_figures(job, runner)
+
     def end(self, job: JobId, runner: JobRunner) -> None:
         """The job's last view; with it is paid what runs that were cut off still owe."""
         self._guarded(job, lambda: self._pay_and_save(job, runner))
@@ -74,7 +79,7 @@ class JobSaves:
             self._journal.save_owed(job, runner.owed())
 
     def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             runner.pay_earlier(self._journal.owed_earlier(job))
             self._journal.save_job(self._view_of(job, runner))
             self._journal.forget_owed(job)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from peer.views import KeptView, PeerView, StatusView
+from peer.kept_view import KeptView
+from peer.views import PeerView, StatusView
 from protocol.capability import Capability
 from protocol.ids import PeerId
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from peer.kept_view import KeptView
 from protocol.limits import BLOB_NAME_PATTERN
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 from protocol.requirements import CORES_MAX
@@ -285,14 +286,6 @@ class PauseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: Annotated[float, Meta(gt=0)] | None = None
     """None: until it is ended."""
-
-
-class KeptView(msgspec.Struct, frozen=True, kw_only=True):
-    """Results that the worker keeps for a coordinator that vanished, for a day at most."""
-
-    coordinator: str
-    results: int
-    size_bytes: int
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,9 +37,9 @@ class Interpreter:
 class Inside:
     """What one runtime needs in a sandbox: Python with its packages, and the file that has `load`.
 
-    `load` gets the job's settings (a dict: `job`, `runtime`, `filename`, `code`, `entry`, `cores`) and gives the
-    function that is called with each item; what it raises is the outcome of every item. It may import what
-    `interpreter` brings, and `protocol`.
+    `load` gets the job's settings (a dict: `job`, `runtime`, `filename`, `code`, `entry`, `cores`,
+    `memory_bytes_max`) and gives the function that is called with each item; what it raises is the outcome of every
+    item. It may import what `interpreter` brings, and `protocol`.
     """
 
     interpreter: Interpreter

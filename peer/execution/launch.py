@@ -139,6 +139,7 @@ class SandboxLauncher:
             "filename": job.filename,
             "code": job.code,
             "entry": job.entry,
+            "memory_bytes_max": job.memory_bytes_max,
             "uid": uid if self._root else None,
             "limits": self._limits(job),
             "wall": None if wall is None else dict(wall),

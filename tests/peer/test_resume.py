@@ -364,6 +364,7 @@ async def test_a_coordinator_killed_at_any_write_loses_and_repeats_nothing(
                 view, lines = await finish(v, coordinator, JobId(job.id))
                 assert (view.state, view.doubtful) == (JobState.DONE, 0), write
                 assert [line.result for line in lines] == SQUARES, write
+                assert set(view.liars) == coordinator.trust.banned().keys(), f"{write}: the report names them not"
             assert not ran(v) & accepted, write
             assert policy != "none" or v.journal.credits()["spent"] <= 24.0 + 1e-6, f"{write}: paid twice"
             assert jobs or (write == 1 and not after), "a job that was taken is not known any more"
