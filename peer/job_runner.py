@@ -115,21 +115,7 @@ class JobRunner:
         self._views = ResultViews(seam.executor, manifest, self._fail) if sees else None
         environment = seam.executor.environment(request.runtime) if sees else b""
         evidence = Evidence(signed)
-        answers = JobAnswers(
-            job,
-            self._me,
-            self._items,
-            self._candidates,
-            evidence,
-            self._checks,
-            self._files,
-            self._views,
-            environment,
-            books,
-            tell=self.tell,
-            note=self.note,
-            fail=self._fail,
-        )
+        answers = self._answers(evidence, environment)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, signed, request, max(1, wanted), books.trust, books.on_stranger, needs_of(request))
         stamp = Stamp(seam.identity.seed, job)
@@ -150,6 +136,23 @@ class JobRunner:
             books=books,
             note=self.note,
             on_ended=self._on_ended,
+        )
+
+    def _answers(self, evidence: Evidence, environment: bytes) -> JobAnswers:
+        return JobAnswers(
+            self._job,
+            self._me,
+            self._items,
+            self._candidates,
+            evidence,
+            self._checks,
+            self._files,
+            self._views,
+            environment,
+            self._books,
+            tell=self.tell,
+            note=self.note,
+            fail=self._fail,
         )
 
     # Running.
