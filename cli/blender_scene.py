@@ -7,6 +7,7 @@ nothing can be said, and the file is sent as it is.
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,7 +16,7 @@ from cli.console import say
 from cli.exits import WrongUse
 from cli.text import count
 from peer.runtimes.blender import Blender, find_blender
-from peer.runtimes.inside.blender import BlenderFailed, started, words_of
+from peer.runtimes.inside.blender import BlenderFailed, Program, words_of
 from protocol.limits import BLOB_PIECE_BYTES
 
 MISSING_SHOWN_MAX = 5
@@ -55,20 +56,27 @@ def look_at(path: Path, folder: Path) -> Scene | None:
     if blender is None:
         say("there is no Blender on this machine: the scene is sent without a look at what it needs")
         return None
-    do = started(*_how_to_start(blender))
+    words, environment = _how_to_start(blender)
     try:
-        do("open_scene", str(path.absolute()))
-        seen = cast("Mapping[str, object]", do("describe"))
-        _check(path, seen)
-        packed = path
-        if outside := cast("list[str]", seen["outside"]):
-            say(f"{path.name} uses {count(len(outside), 'other file')}: packed into what is sent")
-            packed = folder / path.name
-            do("pack", str(packed))
+        with closing(Program(words, environment, quiet=True)) as do:
+            seen, packed = _seen(do, path, folder)
     except BlenderFailed as error:
         raise WrongUse(f"{path}: Blender {blender.version} cannot read it: {error}") from error
     first, last, step = cast("list[int]", seen["frames"])
     return Scene(packed, (first, last, step), cast("float", seen["fps"]), blender.version, str(seen["engine"]))
+
+
+def _seen(do: Program, path: Path, folder: Path) -> tuple[Mapping[str, object], Path]:
+    """What it says of itself, and the file to send."""
+    do("open_scene", str(path.absolute()))
+    seen = cast("Mapping[str, object]", do("describe"))
+    _check(path, seen)
+    outside = cast("list[str]", seen["outside"])
+    if not outside:
+        return seen, path
+    say(f"{path.name} uses {count(len(outside), 'other file')}: packed into what is sent")
+    do("pack", str(folder / path.name))
+    return seen, folder / path.name
 
 
 def _check(path: Path, seen: Mapping[str, object]) -> None:

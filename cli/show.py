@@ -21,7 +21,7 @@ from cli.text import (
     with_names,
     worker_name,
 )
-from peer.views import AskedView, ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
+from peer.views import AskedView, ComplaintView, JobState, JobView, KeptView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
 STORY_LINES_MAX = 200
@@ -55,6 +55,8 @@ def status_table(status: StatusView) -> RenderableType:
         table.add_row("asked", f"{count(status.asked, 'peer')} would like to be let in: `peer requests`")
     table.add_row("price", f"{status.price:g} credits per reference-second, speed {status.speed:.2f}")
     table.add_row("work done", f"{count(status.chunks_run, 'chunk')}, {status.credits_earned:.2f} credits earned")
+    if status.kept:
+        table.add_row("keeps", _kept_in_words(status.kept))
     table.add_row("own jobs", f"{status.jobs_running} running")
     if status.complaint:
         table.add_row("found wrong", Text(_complaint_in_words(status.complaint, status.complaints), "yellow"))
@@ -208,12 +210,26 @@ def _job_table(job: JobView) -> Table:
         lost = f"{count(job.doubtful, 'result')} on the word of a peer found lying since"
         table.add_row("in doubt", Text(f"{MARK} {lost}: `peer job retry {job.id[:12]}` does them again", "bold red"))
     if job.resumes:
-        table.add_row("resumed", f"{count(job.resumes, 'time')}; what was done before was not done again")
+        table.add_row("resumed", _resumed_in_words(job))
     if job.retries and job.state.is_final:
         table.add_row("retried", _retried_in_words(job))
     if job.bytes_sent or job.bytes_received:
         table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
     return table
+
+
+def _resumed_in_words(job: JobView) -> str:
+    words = f"{count(job.resumes, 'time')}; what was done before was not done again"
+    givers = [one.handed_over for one in job.workers if one.handed_over]
+    handed_over = f"; {count(sum(givers), 'result')} handed over by {count(len(givers), 'peer')}" if givers else ""
+    return words + handed_over
+
+
+def _kept_in_words(kept: Sequence[KeptView]) -> str:
+    results, peers = sum(one.results for one in kept), ", ".join(short_peer(one.coordinator) for one in kept[:3])
+    more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+    sizes = size(sum(one.size_bytes for one in kept))
+    return f"{count(results, 'result')} ({sizes}) for {peers}{more}, gone before they were handed over"
 
 
 def _bound_in_words(job: JobView) -> str:

@@ -53,6 +53,8 @@ class _Job:
             raise WrongUse(f"--engine takes {', '.join(ENGINES)}, not {typed.engine!r}")
         if typed.suffix not in FORMATS:
             raise WrongUse(f"--format takes {' or '.join(FORMATS)}, not {typed.suffix!r}")
+        if typed.frames:
+            parse_frames(typed.frames, typed.step)
         check_is_scene(scene)
         self._typed, self._options = typed, options
         self._tiles = parse_tiles(typed.tiles) if typed.tiles else (1, 1)
@@ -66,6 +68,7 @@ class _Job:
                 "engine": typed.engine,
                 "samples": typed.samples,
                 "percent": parse_percent(typed.resolution) if typed.resolution else 0,
+                "tiles": self._tiles != (1, 1),
             }
         )
         self._form = RequestForm("blender", options, name=scene.stem, compare="exact")

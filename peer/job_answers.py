@@ -8,12 +8,12 @@ from functools import partial
 
 from peer.candidates import Candidates
 from peer.evidence import Evidence
+from peer.hand_over import CheckedResult
 from peer.job_items import JobItems
 from peer.job_setup import JobBooks
 from peer.result_checks import ResultChecks, Said
 from peer.result_files import ResultFiles
 from peer.seam import Execution, ExecutionFailure
-from peer.worker_link import CheckedResult
 from protocol.chunk import Failure
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, JobId, PeerId, short
@@ -53,7 +53,7 @@ class JobAnswers:
 
     def on_checked_result(self, peer: PeerId, result: CheckedResult) -> None:
         """From a worker; it counts once its files are here."""
-        self._evidence.keep(peer, result.piece.chunk, result.batch)
+        self._evidence.keep(peer, result.piece.chunk, result.batch, result.signed_as)
         if result.files:
             self._files.fetch(peer, result.files, partial(self._on_fetched, peer, result))
         else:
@@ -73,7 +73,7 @@ class JobAnswers:
             if refused:
                 self.note(f"verify refuses the result of {short(peer)}: {why}")
             key = self._candidates.add(result.piece.chunk, peer, result.data, result.compute_s, refused=refused)
-            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s, proof=proof))
+            self.tell(ResultArrived(peer, result.piece.chunk, key, result.compute_s, proof=proof, kept=result.kept))
 
         self._check(result.piece, result.data, judged)
 

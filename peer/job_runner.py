@@ -13,6 +13,7 @@ from dht.directory import Directory
 from peer.candidates import Candidates
 from peer.deadline import DeadlineTimer
 from peer.evidence import Evidence
+from peer.hand_outs import HandOuts
 from peer.job_answers import JobAnswers
 from peer.job_effects import JobEffects
 from peer.job_items import JobItems
@@ -32,6 +33,7 @@ from peer.worker_pool import WorkerPool
 from protocol.adaptive import parse_policy
 from protocol.comparators import parse_comparator
 from protocol.errors import LocalError
+from protocol.handed_out import Stamp
 from protocol.ids import JobId, PeerId
 from protocol.job_events import (
     CancelJob,
@@ -119,7 +121,9 @@ class JobRunner:
         )
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, signed, request, max(1, wanted), books.trust, books.on_stranger, needs_of(request))
-        self._pool = WorkerPool(seam, directory, terms, answers)
+        stamp = Stamp(seam.identity.seed, job)
+        outs = HandOuts(stamp, self._items, request.item_timeout_s, seam.wall_clock, books.leases)
+        self._pool = WorkerPool(seam, directory, terms, outs, answers)
         work = LocalWork(seam.executor, manifest, self._items.payload, answers.on_local, answers.on_audited)
         self._local = LocalSlots(work, request.local)
         self._effects = JobEffects(
@@ -193,14 +197,14 @@ class JobRunner:
 
     def owed(self) -> list[Debt]:
         """What this run owes so far, by lease; nothing once it has ended, since then it has paid."""
-        return [] if self.finished else self._owing.debts(self._pool.leases(), self._books.trust.banned())
+        return [] if self.finished else self._owing.debts(self._pool.payments.leases, self._books.trust.banned())
 
     def pay_earlier(self, debts: Sequence[Debt]) -> None:
         """Pay for runs of this job that were cut off, as it ends; who is banned by now has forfeited it."""
         banned = self._books.trust.banned()
         for debt in debts:
             if debt.peer not in banned:
-                self._pool.pay_earlier(debt, self._books.add_receipt)
+                self._pool.payments.pay_earlier(debt, self._books.add_receipt)
 
     def add_items(self, items: Sequence[object]) -> range:
         """More items of an open job; returns their numbers. Raises `LocalError` naming a bad one."""
@@ -261,8 +265,8 @@ class JobRunner:
         """Whether the job has ended."""
         return self._standing.finished
 
-    def view(self) -> JobView:
-        """The job at this moment."""
+    def view(self, *, so_far: bool = False) -> JobView:
+        """The job at this moment; `so_far`: with the bound that holds for what there is, which takes a moment."""
         sent, received = self._pool.traffic()
         view = JobView(
             id=self._job,
@@ -285,11 +289,11 @@ class JobRunner:
             bytes_received=received,
             events=self._standing.story(),
         )
-        view = measured(view, self._machine, self._results)
+        view = measured(view, self._machine, self._results, so_far=so_far)
         view = msgspec.structs.replace(
             view,
-            credits=view.credits + self._pool.earlier_credits,
-            price=view.price + self._pool.earlier_price,
+            credits=view.credits + self._pool.payments.earlier_credits,
+            price=view.price + self._pool.payments.earlier_price,
         )
         return watched(view, self._machine, self._pool.auction, trio.current_time())
 

@@ -6,6 +6,7 @@ from math import inf
 
 import msgspec
 
+from peer.hand_outs import LeaseNotes
 from peer.job_results import ResultSink
 from peer.own_machine import own_machine
 from peer.result_files import Shelf
@@ -48,6 +49,8 @@ class JobBooks:
     add_receipt: Callable[[Receipt], None]
     files: Shelf | None
     """Where files of results are kept; None: nowhere."""
+    leases: LeaseNotes | None
+    """None for a job that cannot go on after a restart."""
     on_change: Callable[[], None]
     on_end: Callable[[], None]
     on_effect: Callable[[Effect], None]

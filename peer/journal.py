@@ -105,7 +105,7 @@ class Journal:
         old = connection.execute(
             "SELECT id FROM jobs WHERE final AND place <= (SELECT MAX(place) FROM jobs) - ?", (JOBS_KEPT_MAX,)
         ).fetchall()
-        for table, column in (("results", "job"), ("logs", "job"), ("owed", "job"), ("jobs", "id")):
+        for table, column in (("results", "job"), ("logs", "job"), ("owed", "job"), ("leases", "job"), ("jobs", "id")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
 
     # Results and logs.
@@ -214,7 +214,12 @@ class Journal:
     def end_run(self, job_id: JobId) -> None:
         """The run of the job was cut off: what it owed is owed by an earlier run from now on."""
         with self.transaction() as connection:
-            connection.execute("UPDATE owed SET earlier = 1 WHERE job = ?", (job_id,))
+            connection.execute(
+                "INSERT INTO owed SELECT job, lease, peer, credits, price, 1 FROM owed WHERE job = ? AND NOT earlier "
+                "ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, price = price + excluded.price",
+                (job_id,),
+            )
+            connection.execute("DELETE FROM owed WHERE job = ? AND NOT earlier", (job_id,))
 
     def owed_earlier(self, job_id: JobId) -> list[Debt]:
         """What runs of the job that were cut off still owe."""
@@ -234,7 +239,11 @@ class Journal:
         known_by = encoding.encode([given, peer, receipt.lease, receipt.sequence])
         with self.transaction() as connection:
             if given:
-                connection.execute("DELETE FROM owed WHERE job = ? AND lease = ?", (receipt.job, receipt.lease))
+                # One without chunks pays for earlier runs; see `PoolPayments`.
+                connection.execute(
+                    "DELETE FROM owed WHERE job = ? AND lease = ? AND earlier = ?",
+                    (receipt.job, receipt.lease, not receipt.chunks),
+                )
             connection.execute(
                 "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
                 (digest(known_by), given, peer, receipt.job, receipt.credits, envelope_bytes),

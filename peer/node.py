@@ -20,6 +20,7 @@ from peer.data_folder import DataFolder
 from peer.door import Door
 from peer.job_blobs import JobBlobs
 from peer.journal import Journal
+from peer.kept_shelf import JournalShelf
 from peer.node_views import peer_views, status_view
 from peer.owner_side import OwnerSide
 from peer.reachability import try_peers
@@ -71,6 +72,7 @@ class Node:
             memory=JournalMemory(journal, self.door.leave),
             book=journal,
             worker_executor=owner.executor,
+            shelf=JournalShelf(journal, seam.wall_clock),
         )
         self.dht = self.core.dht
         self.directory = self.core.directory

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from peer.views import PeerView, StatusView
+from peer.views import KeptView, PeerView, StatusView
 from protocol.capability import Capability
 from protocol.ids import PeerId
 
@@ -45,6 +45,7 @@ def status_view(node: "Node") -> StatusView:
         complaint=node.complaints.last,
         availability=node.availability.view(),
         limits=node.owner.in_words,
+        kept=[KeptView(coordinator=o.coordinator, results=o.results, size_bytes=o.size_bytes) for o in numbers.kept],
         asked=len(node.door.asked()),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from peer.journal import Journal
-from peer.views import EvidenceView, LedgerView, TrustView
+from peer.trust_views import EvidenceView, LedgerView, TrustView
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
 from protocol.ids import PeerId

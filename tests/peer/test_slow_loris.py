@@ -15,9 +15,9 @@ from peer.worker_link import RESULT_BYTES_COLLECTED_MAX
 from protocol.bodies import Manifest
 from protocol.framing import frame
 from protocol.ids import BidId, LeaseId, digest
-from protocol.job_machine import DEADLINE_GRACE_S
 from protocol.limits import CHUNK_RESULT_BYTES_MAX, FRAME_SIZE_BYTES_MAX, HEARTBEAT_INTERVAL_S, PART_SIZE_BYTES_MAX
 from protocol.messages.job import JOB_CODEC, Award, Bid, Call, Heartbeat, Leaving, PayloadPart
+from protocol.overdue import DEADLINE_GRACE_S
 from protocol.worker_book import SILENCE_S_MAX
 from simulations.memory_stream import PIPE_SIZE_BYTES_MAX
 

@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
     spec = json.loads(job["code"])
     program = os.environ.get(PROGRAM_VARIABLE)
     try:
-        do = started(words_of(program)) if program else as_module()
+        do = Program(words_of(program), os.environ) if program else as_module()
         do("open_scene", os.environ[f"PEER_BLOB_{SCENE_BLOB}"])
         do("configure", spec, job["cores"])
     except BlenderFailed as error:
@@ -92,37 +93,46 @@ def words_of(program: str) -> list[str]:
     return [program, "-b", "--factory-startup", "-noaudio", "--disable-autoexec", "--python-exit-code", "1", "--python"]
 
 
-def started(words: list[str], environment: dict[str, str] | None = None) -> Do:
-    """Blender as a process of its own, spoken to in lines of JSON; it ends with its input. `words` run a script."""
-    requests_out, requests_in = os.pipe()
-    answers_out, answers_in = os.pipe()
-    script = str(Path(pictures.__file__).with_name("blender_program.py"))
-    process = subprocess.Popen(
-        [*words, script, "--", str(requests_out), str(answers_in)],
-        pass_fds=(requests_out, answers_in),
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if environment is None else subprocess.DEVNULL,
-        stderr=None if environment is None else subprocess.DEVNULL,
-        # The library path is for the Python in here, and Blender brings another one.
-        env={key: value for key, value in (environment or os.environ).items() if key != "LD_LIBRARY_PATH"},
-    )
-    for fd in (requests_out, answers_in):
-        os.close(fd)
-    requests = os.fdopen(requests_in, "w", encoding="utf-8")
-    answers = os.fdopen(answers_out, encoding="utf-8")
+class Program:
+    """Blender as a process of its own, spoken to in lines of JSON. `words` run a script; `quiet` hides its output."""
 
-    def do(name: str, *given: object) -> object:
+    def __init__(self, words: list[str], environment: Mapping[str, str], *, quiet: bool = False) -> None:
+        requests_out, requests_in = os.pipe()
+        answers_out, answers_in = os.pipe()
+        script = str(Path(pictures.__file__).with_name("blender_program.py"))
+        self._process = subprocess.Popen(
+            [*words, script, "--", str(requests_out), str(answers_in)],
+            pass_fds=(requests_out, answers_in),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if quiet else sys.stderr,
+            stderr=subprocess.DEVNULL if quiet else None,
+            # The library path is for the Python in here, and Blender brings another one.
+            env={key: value for key, value in environment.items() if key != "LD_LIBRARY_PATH"},
+        )
+        for fd in (requests_out, answers_in):
+            os.close(fd)
+        self._requests = os.fdopen(requests_in, "w", encoding="utf-8")
+        self._answers = os.fdopen(answers_out, encoding="utf-8")
+
+    def __call__(self, name: str, *given: object) -> object:
+        """Call a function of `blender_scene.py`; raises `BlenderFailed`."""
         try:
-            requests.write(json.dumps({"do": name, "with": given}) + "\n")
-            requests.flush()
-            line = answers.readline()
+            self._requests.write(json.dumps({"do": name, "with": given}) + "\n")
+            self._requests.flush()
+            line = self._answers.readline()
         except BrokenPipeError:
             line = ""
         if not line:
-            raise BlenderFailed(f"Blender ended with status {process.wait()}: its output says why")
+            raise BlenderFailed(f"Blender ended with status {self._process.wait()}: its output says why")
         answer = json.loads(line)
         if "error" in answer:
             raise BlenderFailed(answer["error"])
         return answer["ok"]
 
-    return do
+    def close(self) -> None:
+        """End it. Not by its own way out, on which Blender as a module may hang."""
+        self._process.kill()
+        with suppress(BrokenPipeError):
+            self._requests.close()
+        self._answers.close()
+        self._process.wait()

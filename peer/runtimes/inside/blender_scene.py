@@ -29,6 +29,8 @@ def configure(spec: "dict[str, Any]", threads: int) -> None:
     render.use_file_extension = False
     render.use_persistent_data = True
     render.use_sequencer = False
+    if spec.get("tiles"):  # it would depend on where in its tile a pixel lies
+        render.dither_intensity = 0
     scene.cycles.device = "CPU"
     for name in dir(render):
         if name.startswith("use_stamp"):
