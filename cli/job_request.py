@@ -49,7 +49,9 @@ class RequestForm:
         return msgspec.structs.replace(self._made(code, items, **more), blobs=blobs)
 
     def add_blob(self, blob: NamedBlob) -> None:
-        """One more that the runtime itself needs."""
+        """One more that the runtime itself needs; raises `WrongUse` where its name is taken."""
+        if any(name == blob[0] for name, _ in self._blobs):
+            raise WrongUse(f"--blob: the name {blob[0]} is taken by what the runtime itself needs")
         self._blobs.append(blob)
 
     def require_version(self, wanted: str) -> None:

@@ -76,6 +76,7 @@ def start(
     runtimes: start_options.Runtimes = None,
     programs: start_options.Programs = None,
     nice: start_options.Nice = None,
+    sandbox: start_options.Sandbox = None,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -104,6 +105,7 @@ def start(
             runtimes=runtimes,
             programs=programs,
             nice=nice,
+            sandbox=sandbox,
         ),
         fault=fault,
         end_with_input=end_with_input,
@@ -126,6 +128,14 @@ def peers(data: Data = None, as_json: Json = False) -> None:
     from cli import ask
 
     ask.show_peers(_client(data), as_json=as_json)
+
+
+@app.command()
+def doctor(data: Data = None, as_json: Json = False) -> None:
+    """Check this machine and its peer: what works, what does not, and what mends it. Ends with 1 for a problem."""
+    from cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(_folder(data), as_json=as_json))
 
 
 @app.command()

@@ -21,7 +21,9 @@ from cli.text import (
     with_names,
     worker_name,
 )
-from peer.views import AskedView, ComplaintView, JobState, JobView, KeptView, PeerView, StatusView, WorkerView
+from peer.kept_view import KeptView
+from peer.sandbox_words import WEAKNESS
+from peer.views import AskedView, ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
 STORY_LINES_MAX = 200
@@ -47,6 +49,8 @@ def status_table(status: StatusView) -> RenderableType:
     table.add_row("network", f"{count(status.connected, 'peer')} connected, {status.dht_contacts} known, "
                   f"{count(status.records, 'directory record')} kept for others")  # fmt: skip
     table.add_row("offers", f"{runtimes_in_words(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
+    if status.sandbox in WEAKNESS:
+        table.add_row("", Text(f"{status.sandbox} is {WEAKNESS[status.sandbox]}", "yellow"))
     table.add_row("slots", f"{status.slots_busy} of {status.slots} busy, {count(status.leases, 'lease')}")
     working = status.availability.why_not is None
     table.add_row("now", Text(availability_line(status.availability), "" if working else "yellow"))

@@ -140,7 +140,7 @@ async def _run(options: StartOptions, wanted: Wanted, ending: Ending) -> None:
     identity = load_or_create_identity(options.folder.key, entropy)
     voice = Voice(as_json=options.as_json, given=len(wanted.bootstrap))
     with closing(Journal.open(options.folder.journal)) as journal:
-        executor = SandboxedExecutor(all_runtimes(wanted.settings.programs))
+        executor = SandboxedExecutor(all_runtimes(wanted.settings.programs), sandbox=wanted.settings.sandbox)
         polite = PoliteExecutor(executor, niceness=wanted.settings.nice, max_cpu=wanted.settings.max_cpu)
         async with open_libp2p_host(identity, options.listen or [_usual_place(options.folder)]) as host:
             _remember_port(options.folder, host)

@@ -18,6 +18,7 @@ from cli.tiles import check_can_merge, merge_tiles
 from cli.video import check_can_encode, encode
 from peer.blob_views import TransferRequest
 from peer.control_client import ControlClient
+from peer.runtimes.blender import RENDER_COMPARE
 from peer.runtimes.inside.blender import SCENE_BLOB
 from peer.views import JobRequest, JobView
 
@@ -71,7 +72,7 @@ class _Job:
                 "tiles": self._tiles != (1, 1),
             }
         )
-        self._form = RequestForm("blender", options, name=scene.stem, compare="exact")
+        self._form = RequestForm("blender", options, name=scene.stem, compare=RENDER_COMPARE)
         self._folder = tempfile.TemporaryDirectory(prefix="peer-scene-")
         self._scene = look_at(scene, Path(self._folder.name))
         self.frames = _frames(typed, self._scene)

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from cli.submit_options import JobOptions, with_job_options
+from peer.runtimes.inside.wasm import FUEL_PER_ITEM_DEFAULT, FUEL_PER_ITEM_MAX
 
 app = typer.Typer(help="Run a job on the network.", no_args_is_help=True)
 
@@ -51,6 +52,40 @@ def submit_command(
     from cli.submit_command import command_job
 
     raise typer.Exit(submit(command_job(words, inputs, lines, options)))
+
+
+@app.command("wasm")
+@with_job_options
+def submit_wasm(
+    module: Annotated[Path, typer.Argument(help="A module for WASI preview 1 (wasm32-wasip1).", metavar="MODULE.wasm")],
+    words: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Its arguments, after `--`.", metavar="[-- ARGUMENTS...]"),
+    ] = None,
+    inputs: Annotated[
+        list[str], typer.Option("--inputs", metavar="PATTERN", help="Files, as in 'data/*'; may be repeated.")
+    ] = [],  # noqa: B006 - Typer copies it
+    lines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--map", metavar="FILE", help="One JSON value per line, which the module reads: text, or JSON."),
+    ] = None,
+    fuel: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, max=FUEL_PER_ITEM_MAX, help="Most fuel for one item; an instruction takes 1."),
+    ] = FUEL_PER_ITEM_DEFAULT,
+    *,
+    options: JobOptions,
+) -> None:
+    """Run a WebAssembly module on each input: the same result, to the bit, on every machine.
+
+    With --map, it reads the line on standard input; with --inputs, the path of the file is its argument.
+    Arguments take {input}, {stem}, {name}, {index}, {output} and {KEY} as `submit command` does. The result is what it
+    prints, the files that it writes to /output, and the fuel that it took.
+    """
+    from cli.submit import submit
+    from cli.submit_wasm import wasm_job
+
+    raise typer.Exit(submit(wasm_job(module, words or [], inputs, lines, fuel, options)))
 
 
 @app.command("blender")

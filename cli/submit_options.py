@@ -46,6 +46,9 @@ Memory = Annotated[
 Gpu = Annotated[str, typer.Option(metavar="GPU", help="A GPU is needed: any, nvidia, nvidia:16G or 16G.")]
 RuntimeVersion = Annotated[str, typer.Option(metavar="VERSION", help="Of the runtime, as in '>=3.11,<3.13'.")]
 Disk = Annotated[str, typer.Option(metavar="SIZE", help="Free disk that the peer must have, as in 10G.")]
+Sandbox = Annotated[
+    str, typer.Option(metavar="KIND", help="The least that workers must run it in: any, or strong (no Landlock).")
+]
 MaxPrice = Annotated[
     str, typer.Option("--max-price", "--price-max", metavar="P", help="Most credits per reference-second to pay.")
 ]
@@ -103,6 +106,7 @@ class JobOptions:
     gpu: Gpu = ""
     runtime_version: RuntimeVersion = ""
     disk: Disk = ""
+    sandbox: Sandbox = "any"
     max_price: MaxPrice = "10"
     budget: Budget = None
     deadline: Deadline = None
@@ -126,6 +130,7 @@ class JobOptions:
             self.gpu,
             self.runtime_version,
             self.disk,
+            self.sandbox,
             self.max_price,
             self.budget,
             self.deadline,

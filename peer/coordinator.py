@@ -280,7 +280,7 @@ class Coordinator:
         # Both or none: else a job that goes on after a crash would not name the liar that it has found.
         with self._journal.transaction(durable=True):
             consequence = self.trust.caught(peer, job, what, kept)
-            self._saves.with_the_rest(job, self._runners[job])
+            self._saves.at_once(job, self._runners[job])
         self.condemn(peer, f"caught lying in job {job}", but=job)
         return consequence
 

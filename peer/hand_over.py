@@ -41,6 +41,8 @@ class CheckedResult:
     """The chunk's number in that."""
     files: tuple[FileRef, ...] = ()
     """Those that it names."""
+    environment: bytes = b""
+    """Of the worker, as it says."""
     kept: bool = False
     """Whether it was handed over, from an earlier run of the job."""
 
@@ -142,7 +144,9 @@ class HandOver:
             raise BadFrame(f"what {self._peer} hands over is not of the size it said")
         files = files_of(data, decode_outcomes(data, kept.handed_out.count))
         compute_s = self._outs.believable_s(kept.handed_out, result.compute_s)
-        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files, kept=True)
+        return CheckedResult(
+            piece, data, compute_s, result.log, batch, result.chunk, files, kept.environment, kept=True
+        )
 
     # What the job says.
 

@@ -54,15 +54,15 @@ class JobSaves:
         except LocalError as error:
             log.warning("the figures of job %s could not be saved: %s", job, error)
 
-    def with_the_rest(self, job: JobId, runner: JobRunner) -> None:
-        """The figures belong to what the caller is writing; raises `LocalError` with it."""
-        if job in self._saved_at:
-            self._save_figures(job, runner)
-
     def cut_off(self, job: JobId, runner: JobRunner) -> None:
         """This peer stops while the job runs."""
         if self._journal.job(job) is not None:
             self._guarded(job, lambda: self._save_cut_off(job, runner))
+
+    def at_once(self, job: JobId, runner: JobRunner) -> None:
+        """The figures as they are, with what else the transaction writes; not of a session. Raises `LocalError`."""
+        if job in self._saved_at:
+            self._save_figures(job, runner)
 
     def end(self, job: JobId, runner: JobRunner) -> None:
         """The job's last view; with it is paid what runs that were cut off still owe."""

@@ -81,6 +81,7 @@ def needs_of(request: JobRequest) -> Requirements:
         gpu=request.gpu[:SHORT_TEXT_LENGTH_MAX],
         runtime_version=request.runtime_version[:SHORT_TEXT_LENGTH_MAX],
         disk_bytes=request.disk_bytes,
+        sandbox=request.sandbox[:SHORT_TEXT_LENGTH_MAX],
     )
     if problem := needs.problem():
         raise LocalError(f"--{problem}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from peer.views import KeptView, PeerView, StatusView
+from peer.kept_view import KeptView
+from peer.views import PeerView, StatusView
 from protocol.capability import Capability
 from protocol.ids import PeerId
 
@@ -28,6 +29,7 @@ def status_view(node: "Node") -> StatusView:
         addresses=addresses,
         bootstrap=[f"{address}/p2p/{node.seam.identity.peer_id}" for address in addresses],
         connected=len(node.seam.host.connected_peers()),
+        callers=len(node.seam.host.callers()),
         dht_contacts=node.dht.contact_count,
         records=node.dht.record_count,
         slots=numbers.slots,

@@ -12,7 +12,7 @@ from peer.accept import Accept
 from protocol.availability import ALWAYS, Schedule, parse_schedule
 from protocol.errors import LocalError
 from protocol.limits import CHUNKS_PER_BATCH_MAX, MIB
-from protocol.requirements import parse_size
+from protocol.requirements import STRONG_SANDBOXES, WEAK_SANDBOXES, parse_size
 
 PROGRAM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z"
 NICE_DEFAULT = 19
@@ -21,6 +21,9 @@ MEMORY_BYTES_MIN = 64 * MIB
 MEMORY_BYTES_MAX = 2**50
 MAX_CPU_MIN = 0.05
 PRICE_MAX = 1e6
+SANDBOX_AUTO = "auto"
+"""The strongest that works."""
+SANDBOXES = (SANDBOX_AUTO, *STRONG_SANDBOXES, *WEAK_SANDBOXES)
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -43,6 +46,7 @@ class OwnerSettings:
     programs: tuple[str, ...] | None = None
     """Which the command runtime offers, of those that are installed."""
     nice: int = NICE_DEFAULT
+    sandbox: str = SANDBOX_AUTO
 
 
 def settings_from(file: Mapping[str, str], command_line: Mapping[str, str]) -> OwnerSettings:
@@ -153,6 +157,12 @@ def _programs(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _sandbox(text: str) -> str:
+    if text not in SANDBOXES:
+        raise LocalError(f"takes {', '.join(SANDBOXES)}, not {text!r}")
+    return text
+
+
 KEYS: Mapping[str, Callable[[str], object]] = {
     "cores": _whole(0, CHUNKS_PER_BATCH_MAX, "a number"),
     "memory": _memory,
@@ -165,5 +175,6 @@ KEYS: Mapping[str, Callable[[str], object]] = {
     "runtimes": _runtimes,
     "programs": _programs,
     "nice": _whole(0, 19, "a number"),
+    "sandbox": _sandbox,
 }
 """How each setting is parsed. Parsers raise `LocalError` that goes on where the name of the setting ends."""

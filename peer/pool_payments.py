@@ -30,7 +30,8 @@ class PoolPayments:
         self._send = send
         self._leases: dict[PeerId, LeaseId] = {}
         self._owed: dict[PeerId, list[Receipts]] = {}
-        self._count = 0
+        self._count = int(seam.wall_clock())
+        """Grows from run to run: one lease may be paid for by several, where results were handed over."""
         self.earlier_credits = self.earlier_price = 0.0
         """Paid for runs of the job that were cut off."""
 

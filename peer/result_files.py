@@ -77,6 +77,10 @@ class ResultFiles:
         if newly_held:
             self._held.add(file)
 
+    def named_by(self, data: bytes) -> tuple[FileRef, ...]:
+        """The files of a result that has been checked."""
+        return tuple(_files_of(data))
+
     def settle(self, chunk: ChunkId, data: bytes) -> None:
         """A result counts, and its files stay."""
         if files := _files_of(data):

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from peer.kept_view import KeptView
 from protocol.limits import BLOB_NAME_PATTERN
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 from protocol.requirements import CORES_MAX
@@ -77,6 +78,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """See `protocol/requirements.py` for this and the next two."""
     runtime_version: str = ""
     disk_bytes: Annotated[int, Meta(ge=0)] = 0
+    sandbox: str = "any"
+    """The least that a worker must run it in: `any` or `strong`."""
     paired_only: bool = False
     """Whether only peers that are paired here may work on it."""
     budget: Annotated[float, Meta(gt=0)] | None = None
@@ -285,14 +288,6 @@ class PauseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """None: until it is ended."""
 
 
-class KeptView(msgspec.Struct, frozen=True, kw_only=True):
-    """Results that the worker keeps for a coordinator that vanished, for a day at most."""
-
-    coordinator: str
-    results: int
-    size_bytes: int
-
-
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """This peer."""
 
@@ -305,6 +300,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: list[str]
     """Whole multiaddrs, /p2p part included: what another machine gives to --bootstrap."""
     connected: int
+    callers: int = 0
+    """How many of them have dialled this peer: they can reach it."""
     dht_contacts: int
     records: int
     slots: int

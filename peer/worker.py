@@ -88,7 +88,12 @@ class Worker:
         self._seam = seam
         self._on_receipt = on_receipt
         self._on_complaint = on_complaint
-        policy = replace(policy, versions={offer.name: offer.version for offer in seam.executor.offers()})
+        offers = seam.executor.offers()
+        policy = replace(
+            policy,
+            versions={offer.name: offer.version for offer in offers},
+            sandboxes={offer.name: offer.sandbox for offer in offers},
+        )
         names = sorted(policy.versions)
         offered = [name for name in names if policy.offers(name)]
         environments = {name: seam.executor.environment(name) for name in offered}

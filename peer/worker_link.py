@@ -51,6 +51,11 @@ MESSAGES_QUEUED_MAX = 4096
 PAYLOAD_BYTES_PER_ASSIGN_MAX = 2 * INLINE_SIZE_BYTES_MAX
 CANCELLED_REMEMBERED_MAX = 1024
 RESULT_BYTES_COLLECTED_MAX = 4 * CHUNK_RESULT_BYTES_MAX
+RESULT_BATCHES_PER_PASS_MAX = 4
+"""Taken in during one pass of the event loop, from all workers of a job: a pass is how long everybody else waits, and
+an owner who asks for the status waits for a dozen of them."""
+RESULTS_WAIT_S_MAX = 0.5
+"""So long at most for a turn, since a worker's signs of life come behind its results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,15 @@ class LinkOwner(Protocol):
 class WorkerLink:
     """One open stream. `converse` runs it; `send` and `assign` queue messages and never block."""
 
-    def __init__(self, stream: Stream, job: JobId, manifest: bytes, owner: LinkOwner, outs: HandOuts) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        job: JobId,
+        manifest: bytes,
+        owner: LinkOwner,
+        outs: HandOuts,
+        pace: trio.CapacityLimiter,
+    ) -> None:
         self.channel = MessageChannel(stream, JOB_CODEC)
         self.party = party_of(stream.remote_address)
         self.lease: LeaseId | None = None
@@ -104,6 +117,7 @@ class WorkerLink:
         self._outs = outs
         self.hand_over = HandOver(stream.remote_peer, job, manifest, outs, self, self.send)
         self._settled: list[ChunkId] = []
+        self._pace = pace
         self._terms: CommitmentTerms | None = None
         self._sequence = 0
         self._collector = PayloadCollector(RESULT_BYTES_COLLECTED_MAX)
@@ -207,7 +221,7 @@ class WorkerLink:
                 nursery.start_soon(self._write, nursery.cancel_scope)
                 try:
                     while True:
-                        self._receive(await self.channel.receive())
+                        await self._take_in(await self.channel.receive())
                 except (Unavailable, RemoteError) as error:
                     problem = error
                 nursery.cancel_scope.cancel()
@@ -231,6 +245,18 @@ class WorkerLink:
             scope.cancel()
         finally:
             self._drained.set()
+
+    async def _take_in(self, message: Message) -> None:
+        if not isinstance(message, Results):
+            self._receive(message)
+            return
+        with trio.move_on_after(RESULTS_WAIT_S_MAX) as wait:
+            await self._pace.acquire()  # This takes a pass at the least.
+        try:
+            self._receive(message)
+        finally:
+            if not wait.cancelled_caught:
+                self._pace.release()
 
     def _receive(self, message: Message) -> None:
         match message:
@@ -281,8 +307,9 @@ class WorkerLink:
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
         files = files_of(data, decode_outcomes(data, piece.stop - piece.start))
+        environment = self._terms.environment if self._terms else b""
         compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
-        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files)
+        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files, environment)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk).piece

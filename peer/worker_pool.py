@@ -18,7 +18,7 @@ from peer.job_terms import JobTerms, PoolOwner
 from peer.lease_book import HeldLease
 from peer.pool_payments import PoolPayments
 from peer.seam import Seam
-from peer.worker_link import WorkerLink
+from peer.worker_link import RESULT_BATCHES_PER_PASS_MAX, WorkerLink
 from protocol.auction import AuctionEffect, AuctionMachine, AuctionRules, AwardBid, CallPeer, DeclineBid, HangUp
 from protocol.capability import Capability
 from protocol.chunk import Failure
@@ -61,6 +61,8 @@ class WorkerPool:
         self._scopes: dict[PeerId, trio.CancelScope] = {}
         self._answered: OrderedDict[ChunkId, list[WorkerLink]] = OrderedDict()
         """Who has given a result of a chunk that is not settled yet."""
+        self._handing: dict[PeerId, WorkerLink] = {}
+        """Who has kept something of an earlier run."""
         self._dismissed: dict[PeerId, tuple[str, bool]] = {}
         self._complaints: dict[PeerId, str] = {}
         self.payments = PoolPayments(seam, terms.job, self._send_receipts)
@@ -78,6 +80,7 @@ class WorkerPool:
         rules = AuctionRules(terms.slots_wanted, request.workers_max, request.price_max)
         self.auction = AuctionMachine(rules)
         self._timer = DeadlineTimer(self.auction.next_deadline, self._tick)
+        self._pace = trio.CapacityLimiter(RESULT_BATCHES_PER_PASS_MAX)
 
     # Tasks.
 
@@ -130,7 +133,8 @@ class WorkerPool:
         if peer in self._links:
             await stream.reset()  # A call that took its time: the worker was called again meanwhile, and is here.
             return
-        link = self._links[peer] = WorkerLink(stream, self._terms.job, digest(self.manifest.body), self, self._outs)
+        manifest = digest(self.manifest.body)
+        link = self._links[peer] = WorkerLink(stream, self._terms.job, manifest, self, self._outs, self._pace)
         self.auction.reached(peer)
         reason, broke = "dismissed", False
         with trio.CancelScope() as self._scopes[peer]:
@@ -153,6 +157,7 @@ class WorkerPool:
         self.bytes_received += link.channel.bytes_received
         if self._links.get(peer) is link:
             del self._links[peer], self._scopes[peer]
+            self._handing.pop(peer, None)
         if link.lease is not None:
             self._end_lease(link.lease)
             self._owner.note(f"{short(peer)} left: {reason}")
@@ -272,6 +277,7 @@ class WorkerPool:
         """To the job, on the terms of then."""
         held = self._outs.terms_of(link.peer, kept.lease)
         assert held is not None
+        self._handing[link.peer] = link
         clean = self._terms.trust.clean_of(link.peer)
         if clean < 1:
             self._terms.on_stranger(link.peer)
@@ -311,7 +317,7 @@ class WorkerPool:
         """A result of the chunk is in the books: those who have one of it need not keep theirs."""
         for link in self._answered.pop(chunk, ()):
             link.settled(chunk)
-        for link in list(self._links.values()):
+        for link in list(self._handing.values()):
             self._guarded(link, partial(link.hand_over.settled, chunk))
 
     def want_kept(self, peer: PeerId, piece: Piece) -> None:

@@ -4,7 +4,6 @@ A chunk is a range of the job's items, cut once and never changed. A replica is 
 by one worker. The state sums its replicas up; the decision what to do next is `job_machine`'s.
 """
 
-from collections import deque
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,7 +12,9 @@ from protocol.errors import IllegalTransition
 from protocol.ids import ChunkId, PeerId
 from protocol.messages.job import FailureKind
 
-STORY_LENGTH_MAX = 24
+STORY_LENGTH_MAX = 1024
+"""In characters. One text, and no list of them: a job keeps its chunks, hundreds of thousands, until its end."""
+NOBODY: frozenset[PeerId] = frozenset()
 
 
 class ChunkState(StrEnum):
@@ -141,7 +142,7 @@ class Chunk:
     live: dict[PeerId, Replica] = field(default_factory=dict)
     votes: dict[PeerId, Vote] = field(default_factory=dict)
     failures: dict[PeerId, Failure] = field(default_factory=dict)
-    lapsed: set[PeerId] = field(default_factory=set)
+    lapsed: frozenset[PeerId] = NOBODY
     """Peers that kept the chunk beyond its time limit, alive but without an answer."""
     parties: dict[PeerId, str] = field(default_factory=dict)
     """The party of each peer that was given the chunk, where one could be told."""
@@ -158,15 +159,14 @@ class Chunk:
     """Whether our own execution has not come to its end."""
     audit_keys: list[bytes] = field(default_factory=list)
     accepted_key: bytes | None = None
-    _story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY_LENGTH_MAX))
+    _story: str = ""
 
     def fire(self, trigger: Trigger, now: float) -> None:
         """Move along the table; raises `IllegalTransition` with the chunk's story."""
         after = TRANSITIONS.get((self.state, trigger))
         if after is None:
-            story = "; ".join(self._story)
-            raise IllegalTransition(f"chunk {self.id} is {self.state}: {trigger} is not allowed. Story: {story}")
-        self._story.append(f"{now:.3f} {trigger}: {self.state} -> {after}")
+            raise IllegalTransition(f"chunk {self.id} is {self.state}: {trigger} is not allowed. Story: {self._story}")
+        self._story = f"{self._story}{now:.3f} {trigger} -> {after}; "[-STORY_LENGTH_MAX:]
         self.state = after
 
     @property

@@ -7,11 +7,12 @@ that it was not given: who could choose its chunks could choose the same as its 
 
 import hmac
 from hashlib import sha256
+from struct import Struct
 
-from protocol import encoding
 from protocol.ids import JobId, LeaseId, PeerId
 from protocol.messages.kept import HandedOut
 
+_NUMBERS = Struct(">QQQd")
 _DOMAIN = b"parallel-peer/handed out/1\0"
 
 
@@ -27,14 +28,15 @@ class Stamp:
     ) -> HandedOut:
         """The chunk of `items` (first, last, how many) is given to the worker; `input` is the digest of its payload."""
         first, last, count = items
-        mark = self._mac(worker, lease, [first, last, count, at_unix_s, input])
+        mark = self._mac(worker, lease, _NUMBERS.pack(first, last, count, at_unix_s), input)
         return HandedOut(first=first, last=last, count=count, at_unix_s=at_unix_s, mark=mark)
 
     def holds(self, worker: PeerId, lease: LeaseId, handed_out: HandedOut, input: bytes) -> bool:
         """Whether exactly this was given to this worker in this lease."""
         one = handed_out
-        mac = self._mac(worker, lease, [one.first, one.last, one.count, one.at_unix_s, input])
+        mac = self._mac(worker, lease, _NUMBERS.pack(one.first, one.last, one.count, one.at_unix_s), input)
         return hmac.compare_digest(mac, one.mark)
 
-    def _mac(self, worker: PeerId, lease: LeaseId, rest: list[object]) -> bytes:
-        return hmac.digest(self._key, encoding.encode([self._job, worker, lease, *rest]), "sha256")
+    def _mac(self, worker: PeerId, lease: LeaseId, numbers: bytes, input: bytes) -> bytes:
+        """All but the lease is ours, or of one length: what is put together can be read in one way alone."""
+        return hmac.digest(self._key, f"{self._job}/{worker}/{lease}/".encode() + numbers + input, "sha256")

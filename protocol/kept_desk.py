@@ -29,11 +29,12 @@ from protocol.worker_events import (
     CloseSlots,
     Effect,
     EndLease,
+    EndSession,
     Send,
     SlotEvent,
     StopChunk,
 )
-from protocol.worker_lease import LeaseTerms
+from protocol.worker_lease import Lease, LeaseTerms
 from protocol.worker_ledger import Ledger
 from protocol.worker_policy import WorkerPolicy
 from protocol.worker_session import Session
@@ -53,7 +54,7 @@ class KeptDesk:
     ) -> None:
         self.kept = kept
         self.chunks_run = 0
-        """Chunks that ran to their end after their coordinator had vanished."""
+        """Chunks that ran in leases whose coordinator vanished, before and after that."""
         self._sessions = sessions
         self._ledger = ledger
         self._policy = policy
@@ -76,19 +77,20 @@ class KeptDesk:
         for one in lease.unsettled.take():
             self._keep(lease.terms, lease.answers, one, now)
         running, slots = lease.still_running(), lease.slots_running()
+        self.chunks_run += lease.chunks_run
         self._ledger.close(lease.terms.lease, lease.compute_s, now)
         session.drop_lease(now)
         session.ending = True
-        if not self._may_go_on(session, lease.terms, lease.answers, running):
+        if not self._may_go_on(session, lease, running):
             self._emit(EndLease(session.number, lease.terms.lease))
             return
         self._emit(CloseSlots(session.number, lease.terms.lease))
         for slot in sorted(slots.keys() - {one.slot for one in running}):
             self._emit(StopChunk(session.number, lease.terms.lease, slot))
 
-    def _may_go_on(self, session: Session, terms: LeaseTerms, answers: Answers, running: list[StillRuns]) -> bool:
+    def _may_go_on(self, session: Session, lease: Lease, running: list[StillRuns]) -> bool:
         """Not where nothing of use runs, nor where the slots are taken by what its coordinator left there before."""
-        session.orphan = Orphan(terms, answers, running) if running else None
+        session.orphan = Orphan(lease, running) if running else None
         free = self._sessions.free(self._policy)
         if free.slots < 0 or free.memory_bytes < 0:
             session.orphan = None
@@ -164,17 +166,26 @@ class KeptDesk:
 
     # A coordinator comes back.
 
-    def on_call(self, session: Session, call: Call) -> None:
+    def on_call(self, session: Session, call: Call, now: float) -> None:
         """Tell it what is kept, and what still runs."""
         session.takes_kept_of = call.job if call.takes_kept else None
         if not call.takes_kept:
             return
+        self._drop_dead_streams(session, call, now)
         chunks = [one.offer() for one in self.kept.of(session.coordinator, call.job)]
         for other in self._sessions.orphans_of(session.coordinator, call.job):
             assert other.orphan is not None
             chunks += other.orphan.offers()
         for first in range(0, len(chunks), KEPT_PER_MESSAGE_MAX):
             self._emit(Send(session.number, (Kept(chunks=tuple(chunks[first : first + KEPT_PER_MESSAGE_MAX])),)))
+
+    def _drop_dead_streams(self, session: Session, call: Call, now: float) -> None:
+        """Who calls again for a job that it has a lease for has lost the stream of that, in a crash for example."""
+        for other in self._sessions.leased_for(session.coordinator, call.job):
+            if other is not session:
+                self.abandon(other, now)
+                self._sessions.note_deadline(other)
+                self._emit(EndSession(other.number, "its coordinator calls again"))
 
     def fetch(self, session: Session, message: FetchKept) -> None:
         """Send results one after another, each when the one before has been written. Raises `BadFrame` for too many."""

@@ -5,17 +5,17 @@ from collections.abc import Iterable
 from protocol.ids import ChunkId
 from protocol.messages.kept import KeptChunk
 from protocol.unsettled import StillRuns
-from protocol.worker_answers import Answers
-from protocol.worker_lease import LeaseTerms
+from protocol.worker_lease import Lease
 
 
 class Orphan:
     """What still runs of a lease whose coordinator has vanished: a chunk on each of some of its slots."""
 
-    def __init__(self, terms: LeaseTerms, answers: Answers, running: Iterable[StillRuns]) -> None:
-        self.terms = terms
-        self.answers = answers
-        self.compute_s = 0.0
+    def __init__(self, lease: Lease, running: Iterable[StillRuns]) -> None:
+        self.terms = lease.terms
+        self.answers = lease.answers
+        self.compute_s = lease.compute_s
+        """For the results of the lease, before and after its coordinator had vanished."""
         self.running = {one.slot: one for one in running}
 
     @property

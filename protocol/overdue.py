@@ -58,7 +58,7 @@ class Overdue:
 
     def _note_lapse(self, peer: PeerId) -> bool:
         """The worker may not have this chunk again; whether it has shown often enough that it never answers."""
-        self._book.open[next(iter(self._workers.active[peer].outstanding))].lapsed.add(peer)
+        self._book.open[next(iter(self._workers.active[peer].outstanding))].lapsed |= {peer}
         tally = self._workers.tallies[peer]
         tally.failures += 1
         return tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks

@@ -108,7 +108,7 @@ class WorkerMachine:
             Action.SENT: self._on_sent,
             Action.HAND_OVER: lambda session, message, now: self._desk.fetch(session, message),
             Action.FORGET: self._desk.forget,
-            Action.ABANDON: lambda session, event, now: self._abandon(session, now),
+            Action.ABANDON: lambda session, event, now: self._desk.abandon(session, now),
         }
 
     def handle(self, event: Event, now: float) -> tuple[Effect, ...]:
@@ -224,11 +224,6 @@ class WorkerMachine:
         self._end_lease(session, now)
         self.sessions.remove(session)
 
-    def _abandon(self, session: Session, now: float) -> None:
-        assert session.lease is not None
-        self._chunks_run_before += session.lease.chunks_run
-        self._desk.abandon(session, now)
-
     def _on_silence(self, session: Session, lease: Lease, now: float) -> None:
         """The stream may be dead without a word: what may be of use when the coordinator is back is kept."""
         reason = "no heartbeat of the coordinator"
@@ -236,7 +231,7 @@ class WorkerMachine:
             self._leave(session, reason, now)
             return
         self._say_farewell(session, lease, reason, now)
-        self._abandon(session, now)
+        self._desk.abandon(session, now)
         self._end_session(session, reason)
 
     def _on_tick(self, now: float) -> None:
@@ -283,7 +278,7 @@ class WorkerMachine:
         session.drop_bid(now)
         problem = self._may_i(session, call, now)
         if problem is None or problem[0] is not RefusalReason.TOO_MANY_CALLS:
-            self._desk.on_call(session, call)
+            self._desk.on_call(session, call, now)
         if problem := problem or self._admission.can_i_now(session, call, now):
             self._refuse(session, call.call_id, problem)
             return

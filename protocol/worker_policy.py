@@ -47,6 +47,8 @@ class WorkerPolicy:
     """Coordinators to work for; None: anyone."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the runtimes, by name."""
+    sandboxes: Mapping[str, str] = field(default_factory=dict)
+    """The kind that each runtime runs in, by the runtime's name."""
     disk_bytes: int = 0
     gpus: tuple[GpuOffer, ...] = ()
     leases_max: int = LEASES_PER_WORKER_MAX
@@ -78,6 +80,7 @@ class WorkerPolicy:
             disk_bytes=self.disk_bytes,
             gpus=self.gpus,
             versions=self.versions,
+            sandboxes=self.sandboxes,
         )
 
 

@@ -66,6 +66,10 @@ class Sessions:
         orphans = (one for one in self.sorted() if one.orphan)
         return [one for one in orphans if (one.coordinator, one.job) == (coordinator, job)]
 
+    def leased_for(self, coordinator: PeerId, job: JobId) -> list[Session]:
+        """The sessions with a lease of this coordinator for this job; by number."""
+        return [one for one in self.sorted() if one.lease and (one.coordinator, one.job) == (coordinator, job)]
+
     def free(self, policy: WorkerPolicy, without: Collection[int] = ()) -> Free:
         """What is neither leased nor reserved by a bid; what it would be `without` some sessions.
 

@@ -1,4 +1,4 @@
-"""`SandboxedExecutor`: runs chunks of strangers on this machine, in bubblewrap, or not at all."""
+"""`SandboxedExecutor`: runs chunks of strangers on this machine, in the strongest sandbox that works, or not at all."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from peer.execution.chunk_files import files_of_chunks
-from peer.execution.launch import JobCode, Launcher
+from peer.execution.launch import JobCode, SandboxLauncher
 from peer.execution.limits import LOAD_TIMEOUT_S
-from peer.execution.probe import try_sandbox
 from peer.execution.process import SandboxProcess
 from peer.execution.runner import SandboxRunner
-from peer.execution.sandbox import SANDBOX_NAME
+from peer.execution.tiers import in_words, try_tiers
+from peer.owner_settings import SANDBOX_AUTO
 from peer.runtimes.base import Runtime
 from peer.runtimes.registry import all_runtimes, named
 from peer.seam import BlobFiles, Runner
@@ -32,15 +32,26 @@ class SandboxReport:
 
 
 class SandboxedExecutor:
-    """The `Executor` of a real peer. Whether a sandbox works is tried once, when it is first asked for."""
+    """The `Executor` of a real peer. Whether a sandbox works is tried once, when it is first asked for.
 
-    def __init__(self, runtimes: Sequence[Runtime] | None = None, *, load_timeout_s: float = LOAD_TIMEOUT_S) -> None:
+    `sandbox` is the owner's setting: `auto` or the name of one kind. A `launcher` that is given is used as it is.
+    """
+
+    def __init__(
+        self,
+        runtimes: Sequence[Runtime] | None = None,
+        *,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+        sandbox: str = SANDBOX_AUTO,
+        launcher: SandboxLauncher | None = None,
+    ) -> None:
+        self._sandbox = sandbox
         self._load_timeout_s = load_timeout_s
         self.runtimes = all_runtimes() if runtimes is None else list(runtimes)
         self.blobs: BlobFiles | None = None
         """Set once the peer has any."""
-        self._launcher: Launcher | None = None
-        self._report: SandboxReport | None = None
+        self._launcher = launcher
+        self._report = SandboxReport(True, f"{launcher.name} works") if launcher else None
 
     def sandbox_report(self) -> SandboxReport:
         """What the trial gave. Takes about 50 ms the first time, at most `START_TIMEOUT_S` on a broken machine."""
@@ -50,15 +61,15 @@ class SandboxedExecutor:
 
     def offers(self) -> Sequence[RuntimeOffer]:
         """What the runtimes find on this machine, when the sandbox works; else nothing (`sandbox_report` says why)."""
-        if not self.sandbox_report().works:
+        if not self.sandbox_report().works or (launcher := self._launcher) is None:
             return ()
-        found = [pair for one in self.runtimes for pair in one.probe().versions.items()]
-        offers = [RuntimeOffer(name=name, version=version, sandbox=SANDBOX_NAME) for name, version in found]
+        usable = filter(launcher.takes, self.runtimes)
+        found = [pair for one in usable for pair in one.probe().versions.items()]
+        offers = [RuntimeOffer(name=name, version=version, sandbox=launcher.name) for name, version in found]
         return tuple(offers[:RUNTIMES_PER_PEER_MAX])
 
     def environment(self, runtime: str) -> bytes:
         """See `Executor.environment`; raises `LocalError` for a runtime that is not offered."""
-        self.launcher()
         return self._offered(runtime).environment(runtime)
 
     def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
@@ -87,7 +98,7 @@ class SandboxedExecutor:
             raise LocalError("the job reads blobs, which only a running peer can fetch: start one with `peer start`")
         return self.blobs.open(manifest)
 
-    def launcher(self) -> Launcher:
+    def launcher(self) -> SandboxLauncher:
         """What starts runners; raises `LocalError` when this machine has no sandbox that works."""
         report = self.sandbox_report()
         if not report.works or self._launcher is None:
@@ -96,6 +107,9 @@ class SandboxedExecutor:
 
     def _offered(self, runtime: str) -> Runtime:
         found = named(self.runtimes, runtime)
+        launcher = self.launcher()
+        if not launcher.takes(found):
+            raise LocalError(f"the runtime {runtime!r} is not offered here: it needs bubblewrap, not {launcher.name}")
         probe = found.probe()
         if runtime not in probe.versions:
             why = probe.problem or f"there is {', '.join(probe.versions)}"
@@ -103,10 +117,10 @@ class SandboxedExecutor:
         return found
 
     def _try_sandbox(self) -> SandboxReport:
-        try:
-            launcher = Launcher()
-            try_sandbox(launcher)
-        except LocalError as error:
-            return SandboxReport(False, str(error))
-        self._launcher = launcher
-        return SandboxReport(True, f"{SANDBOX_NAME} works")
+        trials = []
+        for trial in try_tiers(self._sandbox):
+            trials.append(trial)
+            if trial.launcher is not None:
+                self._launcher = trial.launcher
+                break
+        return SandboxReport(self._launcher is not None, in_words(trials))

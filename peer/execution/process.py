@@ -149,6 +149,10 @@ class SandboxProcess:
         first = self._first_pid()
         return usage(first, memory_bytes_doubtful) if first is not None else TreeUsage(0, 0)
 
+    def excess(self) -> str | None:
+        """What else the sandbox has taken beyond its bounds, in words."""
+        return None
+
     def has_leftovers(self) -> bool:
         """Whether a chunk has left processes behind. Asked after every chunk, so with the fewest looks at /proc."""
         first = self._told_pid()

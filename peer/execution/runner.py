@@ -168,7 +168,9 @@ class SandboxRunner:
             raise _Failed(
                 FailureKind.MEMORY, f"{used.memory_bytes // MIB} MiB used; the job allows {memory_bytes_max // MIB} MiB"
             )
-        own = used.processes - 1  # the first one is bubblewrap's
+        if excess := process.excess():
+            raise _Failed(FailureKind.CRASHED, excess)
+        own = used.processes - 1  # the first one is the sandbox's own
         if own > PROCESSES_MAX:
             raise _Failed(FailureKind.CRASHED, f"{own} processes; at most {PROCESSES_MAX} are allowed")
 

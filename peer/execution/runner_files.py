@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 INPUTS_AT = Path("/inputs")
+INPUTS_VARIABLE = "PEER_INPUTS"
+"""Where they are in a sandbox that cannot show them there."""
 FILE_MARK = b"\x65$file"
 """As in `protocol/files.py`, which is loaded for jobs with files alone."""
 
@@ -33,10 +35,11 @@ class FileDoor:
         """The items of a chunk, with paths in the place of files."""
         from protocol.files import FileRef, with_files
 
+        folder = Path(os.environ.get(INPUTS_VARIABLE, INPUTS_AT))
         numbers = iter(range(len(items) + 2**20))
 
         def place(file: FileRef) -> object:
-            return INPUTS_AT / str(next(numbers)) / file.name
+            return folder / str(next(numbers)) / file.name
 
         return with_files(items, place)  # type: ignore[return-value]
 

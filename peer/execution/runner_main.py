@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from peer.execution.runner_job import Job
 
-_PROGRAM = "/opt/parallel-peer"
+_PROGRAM = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+"""Where this program and `protocol` lie. Without pathlib, which takes longer to load than all of this."""
 _LOADER = "runtime_inside"
 """The runtime's file, put there for it (`peer/execution/interpreter.py`)."""
 _RECEIVE_BYTES_MAX = 256 * 1024
@@ -110,7 +111,7 @@ def _close_all_but(*kept: int) -> None:
 def _enter_cage(settings: dict[str, Any]) -> None:
     from peer.execution import runner_cage
 
-    runner_cage.enter(settings["uid"], settings["limits"])
+    runner_cage.enter(settings["uid"], settings["limits"], settings["wall"])
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ so the program inside takes a user id that nobody else has, before any foreign c
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,6 @@ BLOB_VARIABLE = "PEER_BLOB_"
 """With a blob's name after it, the variable that has its path."""
 
 _FIXED_ENVIRONMENT = (
-    ("HOME", "/tmp"),
     ("LANG", "C.UTF-8"),
     ("PATH", "/usr/bin:/bin"),
     ("PYTHONHASHSEED", "0"),
@@ -99,17 +98,20 @@ def bubblewrap_arguments(wanted: Wanted, files: BubblewrapFiles, *, root: bool) 
     arguments += [*_system(), *_own_binds(wanted), *_blob_binds(wanted.blobs), *_writable_places()]
     arguments += ["--perms", "0444", "--ro-bind-data", str(files.users), "/etc/passwd"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
-    for name, value in _environment(wanted):
+    blobs = {name: BLOBS_AT / name for name, _ in wanted.blobs}
+    for name, value in inside_environment(wanted, Path("/tmp"), blobs):
         arguments += ["--setenv", name, value]
     return arguments
 
 
-def _environment(wanted: Wanted) -> Iterator[tuple[str, str]]:
+def inside_environment(wanted: Wanted, home: Path, blobs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """All variables that a job sees, in any sandbox; `blobs`: where it finds them."""
+    yield "HOME", str(home)
     yield from _FIXED_ENVIRONMENT
     yield from ((name, str(wanted.threads)) for name in _THREADS)
     yield from wanted.inside.interpreter.environment
     yield from wanted.inside.environment
-    yield from ((f"{BLOB_VARIABLE}{name}", str(BLOBS_AT / name)) for name, _ in wanted.blobs)
+    yield from ((f"{BLOB_VARIABLE}{name}", str(place)) for name, place in blobs.items())
 
 
 def users_file(uid: int) -> bytes:

@@ -28,7 +28,11 @@ class Probe:
 
 
 class Runtime(Protocol):
-    """One way to run chunks. Methods may be called often: what takes time is to be remembered."""
+    """One way to run chunks. Methods may be called often: what takes time is to be remembered.
+
+    One that finds its files by its variables and `TMPDIR`, wherever they lie, may say `in_place = True`: then it is
+    offered in every kind of sandbox, and else only in those that can show files at the places of its `binds`.
+    """
 
     name: str
     """The first part of the names that it goes by: `python`, `command` (of `command:ffmpeg`)."""

@@ -43,6 +43,7 @@ class CommandRuntime:
 
     name = COMMAND_RUNTIME
     compare = "exact"
+    in_place = True
 
     def __init__(self, programs: Sequence[str] = PROGRAMS_DEFAULT) -> None:
         self._wanted = programs

@@ -16,6 +16,7 @@ class PythonRuntime:
 
     name = PYTHON_RUNTIME
     compare = "exact"
+    in_place = True
 
     def probe(self) -> Probe:
         """See `Runtime.probe`: it is always here."""

@@ -10,7 +10,7 @@ from protocol.errors import LocalError
 log = logging.getLogger(__name__)
 
 
-OWN = ("python", "command", "blender")
+OWN = ("python", "command", "wasm", "blender")
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -46,8 +46,10 @@ def _own(programs: Sequence[str] | None) -> list[Runtime]:
     from peer.runtimes.blender import BlenderRuntime
     from peer.runtimes.command import PROGRAMS_DEFAULT, CommandRuntime
     from peer.runtimes.python import PythonRuntime
+    from peer.runtimes.wasm import WasmRuntime
 
-    return [PythonRuntime(), CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs), BlenderRuntime()]
+    command = CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs)
+    return [PythonRuntime(), command, WasmRuntime(), BlenderRuntime()]
 
 
 def _loaded(point: EntryPoint) -> Runtime | None:

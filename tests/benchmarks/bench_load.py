@@ -99,7 +99,11 @@ def follow(folder: DataFolder, pid: int, job: str) -> JobView:
         )
         time.sleep(ASK_INTERVAL_S)
     for name, took in (("`peer status`", commands), ("the answer to it", answers), ("the job's view", shows)):
-        print(f"{name}: median {statistics.median(took):.2f} s, at most {max(took):.2f} s of {len(took)}")
+        late = statistics.quantiles(took, n=20, method="inclusive")[-1] if len(took) > 1 else took[0]
+        print(
+            f"{name}: median {statistics.median(took):.2f} s, 95th percentile {late:.2f} s, "
+            f"at most {max(took):.2f} s of {len(took)}"
+        )
     return view
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 WORKERS = 3
 SLOW_FACTOR = 10
@@ -53,7 +54,9 @@ def dask(*, slow: bool) -> Iterator[Network]:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
         workers = []
         for number in range(WORKERS):
-            environment = {**os.environ, SLOW_VARIABLE: str(SLOW_FACTOR if slow and not number else 1)}
+            factor = str(SLOW_FACTOR if slow and not number else 1)
+            # Workers are sent the name of `work`, so this file must be found there.
+            environment = {**os.environ, SLOW_VARIABLE: factor, "PYTHONPATH": str(Path(__file__).parent)}
             workers.append(
                 stack.enter_context(
                     _started([*command, "--no-nanny", "--nthreads", "1", "--no-dashboard"], environment)

@@ -18,10 +18,14 @@ from peer.coordinator import Coordinator
 from peer.core import NodeSettings
 from peer.data_folder import DataFolder
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.polite import PoliteExecutor
 from peer.identity_store import load_or_create_identity
 from peer.journal import Journal
 from peer.libp2p_host import open_libp2p_host
 from peer.node import Node
+from peer.owner_settings import OwnerSettings
+from peer.owner_side import OwnerSide, in_words, rules_of
+from peer.presence import MachineSenses
 from peer.seam import Seam
 from peer.witness import NoWitness
 from protocol.capability import Capability, RuntimeOffer
@@ -56,6 +60,16 @@ def records_in(file: Path) -> list[Capability]:
     ]  # fmt: skip
 
 
+def easy_owner() -> OwnerSide:
+    """One who allows everything."""
+    polite, settings = PoliteExecutor(SandboxedExecutor(), niceness=0, max_cpu=1.0), OwnerSettings()
+    senses = MachineSenses(watch_use=False, watch_load=False)
+    rules, words = rules_of(settings), in_words(settings)
+    return OwnerSide(
+        executor=polite, hold_back=polite.run, senses=senses, rules=rules, accept=settings.accept, in_words=words
+    )
+
+
 async def main(name: str, file: str) -> None:
     """Until the input ends."""
     entropy = random.SystemRandom()
@@ -66,7 +80,7 @@ async def main(name: str, file: str) -> None:
     with closing(Journal.open(folder.journal)) as journal:
         async with open_libp2p_host(identity, [LISTEN]) as host, trio.open_nursery() as nursery:
             seam = Seam(identity, host, time.time, entropy, SandboxedExecutor(), folder.path)
-            node = Node(seam, settings, folder, journal, lambda event: None)
+            node = Node(seam, settings, folder, journal, lambda event: None, easy_owner())
             known = KnownWorkers(host, records_in(Path(file)))
             node.coordinator = Coordinator(seam, known, journal, NoWitness())  # type: ignore[arg-type]
             await nursery.start(node.run)

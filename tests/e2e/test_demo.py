@@ -12,7 +12,7 @@ from e2e_helpers import COMMAND, environment, run_command
 
 from cli.demo.show import HONEST_CHUNKS, SLEEPER
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("alone")]
 
 
 def test_the_demonstration_catches_the_sleeper_and_finds_a_good_choice():

@@ -16,15 +16,20 @@ from cli.exits import WrongUse
 from cli.tiles import merge_tiles
 from peer.execution.executor import SandboxedExecutor
 from peer.job_blobs import JobBlobs
-from peer.runtimes.blender import BlenderRuntime, find_blender
+from peer.result_views import ResultViews
+from peer.runtimes.blender import RENDER_COMPARE, BlenderRuntime, find_blender
 from peer.seam import ExecutionFailure
 from protocol import encoding
 from protocol.blobs import BlobId, blob_digest
 from protocol.bodies import JobBlob, Manifest
+from protocol.comparators import parse_comparator
+from protocol.errors import LocalError
+from protocol.files import FileRef
 from protocol.ids import JobId
 from protocol.limits import MIB
 from protocol.messages.job import FailureKind
 from protocol.outcomes import decode_outcomes
+from protocol.pictures import apart
 
 pytestmark = [pytest.mark.slow, needs_blender]
 
@@ -171,3 +176,42 @@ def test_what_is_no_scene_is_said(tmp_path) -> None:
         check_is_scene(tmp_path / "a.txt")
     with pytest.raises(WrongUse, match="cannot read"):
         check_is_scene(tmp_path / "missing.blend")
+
+
+@pytest.mark.parametrize("suffix", ["png", "exr"])
+async def test_pictures_of_results_are_decoded_in_the_sandbox(tmp_path, scene, suffix) -> None:
+    """What machines of different kinds render is held against each other by its pixels."""
+    with trio.fail_after(LIMIT_S):
+        async with rendering(tmp_path / "a", scene, format=suffix) as render:
+            [(_, one)] = await render({"frame": 1})
+        async with rendering(tmp_path / "b", scene, format=suffix, samples=3) as render:
+            [(_, other)] = await render({"frame": 1})
+        async with town(tmp_path) as t:
+            worker = await t.peer("worker")
+            executor = SandboxedExecutor([BlenderRuntime()])
+            executor.blobs = JobBlobs(worker)
+            files = []
+            for number, data in enumerate((one, one, other, b"text")):
+                (tmp_path / f"{number}.{suffix}").write_bytes(data)
+                blob = await worker.store.put(tmp_path / f"{number}.{suffix}")
+                files.append(FileRef(name=f"f.{suffix}", blob=blob.id, size_bytes=blob.size_bytes))
+            problems: list[LocalError] = []
+            manifest = Manifest(job=JobId("j"), runtime="blender", code=b"", memory_bytes_max=2048 * MIB)
+            views = ResultViews(executor, manifest, problems.append)
+            seen: list[bytes] = []
+            done = trio.Event()
+
+            def keep(view: bytes) -> None:
+                seen.append(view)
+                if len(seen) == len(files):
+                    done.set()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(views.run)
+                for file in files:
+                    views.add((file,), keep)
+                await done.wait()
+                nursery.cancel_scope.cancel()
+    first, again, fewer_samples, none = seen
+    assert first and first == again and none == b"" and not problems
+    assert apart(first, fewer_samples) > parse_comparator(RENDER_COMPARE).limit

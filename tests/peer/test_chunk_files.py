@@ -154,7 +154,7 @@ async def test_forged_files_are_the_jobs_failure(tmp_path, what: str) -> None:
     code = f"""
 import os
 def send(payload):
-    for fd in range(3, 20):
+    for fd in range(3, 256):
         try:
             os.write(fd, bytes([len(payload)]) + payload)
         except OSError:
@@ -192,7 +192,7 @@ async def test_descriptors_that_nobody_asked_for_are_closed(tmp_path) -> None:
     code = """
 import os, socket
 def run(item):
-    for fd in range(3, 20):
+    for fd in range(3, 256):
         try:
             with socket.socket(fileno=os.dup(fd)) as channel:
                 for _ in range(50):

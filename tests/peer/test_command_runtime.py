@@ -11,7 +11,7 @@ from blob_town import Holder, town
 from peer.execution.executor import SandboxedExecutor
 from peer.job_blobs import JobBlobs
 from peer.runtimes.command import CommandRuntime
-from peer.runtimes.inside.command import filled, names
+from peer.runtimes.inside.arguments import filled, names
 from peer.seam import Execution
 from protocol import encoding
 from protocol.blobs import BlobId

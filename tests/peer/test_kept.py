@@ -196,3 +196,17 @@ async def test_a_worker_that_is_restarted_meanwhile_hands_over_and_is_paid(
             await pass_time(10.0)
         assert not worker.view().kept and not shelf().load()
         assert worker.view().credits_earned == pytest.approx(240.0), "also for what it gave before"
+
+
+async def test_the_own_machine_does_not_begin_with_what_workers_have(autojump_clock: trio.testing.MockClock) -> None:
+    async with village() as v:
+        await workers(v, square, square)
+        seam = v.seam("coordinator", FunctionExecutor(square, item_s=10.0))
+        job = await cut_off(v, seam, 25.0, local=1)
+        await pass_time(20.0)
+        before, own = executions(v), len(v.executors["coordinator"].runs)
+        async with running(v, seam) as coordinator:
+            view, _ = await go_on(v, coordinator, job)
+            assert handed_over(view) == 2
+            assert not before.keys() & set(v.executors["coordinator"].runs[own:]), "a worker had it"
+            assert not any(count > 1 for count in executions(v).values())

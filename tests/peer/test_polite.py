@@ -15,6 +15,8 @@ from peer.execution.process_tree import descendants
 from protocol import encoding
 from protocol.errors import LocalError
 
+pytestmark = pytest.mark.xdist_group("alone")  # They measure shares of the processor.
+
 BUSY = """
     import os, time
     def run(item):

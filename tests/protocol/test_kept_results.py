@@ -290,6 +290,22 @@ def test_a_coordinator_that_falls_silent_may_have_died_as_well() -> None:
     worker.check_invariants()
 
 
+def test_a_coordinator_that_is_back_before_its_stream_is_known_to_be_dead_need_not_wait() -> None:
+    """Its machine lost power: nothing said so to this end."""
+    worker = at_work()
+    connect(worker, 1, now=2.0)
+    effects = tell(worker, call(takes_kept=True), 2.0, 1)
+    assert EndSession(0, "its coordinator calls again") in effects and CloseSlots(0, LEASE) in effects
+    told, bid = sent(effects, 1)
+    assert isinstance(told, Kept) and isinstance(bid, Bid) and len(told.chunks) == 2
+    other = leased()
+    connect(other, 1, STRANGER.peer_id)
+    tell(other, call(takes_kept=True), 0.0, 1)
+    connect(other, 2)
+    tell(other, call(takes_kept=True, job="other"), 0.0, 2)
+    assert other.lease_count == 1, "of another job or coordinator"
+
+
 def test_chunks_that_wait_and_idle_slots_are_given_up_at_once() -> None:
     worker = leased()
     tell(worker, marked(1, 2, 3))
@@ -412,6 +428,13 @@ def test_a_receipt_says_that_the_job_has_ended() -> None:
     connect(worker, 1)
     assert EndLease(0, LEASE) in tell(worker, receipts(0), 2.0, 1)
     assert worker.kept() == [] and worker.slots_busy == 0
+
+
+def test_work_for_a_coordinator_that_had_vanished_is_owed_as_well() -> None:
+    worker = at_work()
+    worker.handle(StreamGone(0), 1.0)
+    worker.handle(ChunkRan(0, LEASE, 1, b"second", 70.0), 3.0)
+    assert worker.ledger.unpaid_s(COORDINATOR.peer_id, 1e6, but=JobId("other")) == 70.5
 
 
 def test_a_large_result_goes_in_parts() -> None:

@@ -2,6 +2,7 @@
 
 The job's code is JSON: `format`, and `engine`, `samples`, `percent` where they are not to be those of the file. The
 scene is the blob `SCENE`. An item is `{"frame": 7}`, or with `"tile": [column, row, columns, rows]`, rows from the top.
+With `{"decode": true}` as its code it gives the pixels of files instead (`protocol/pictures.py`).
 """
 
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from peer.runtimes.inside import pictures
 
 SCENE_BLOB = "SCENE"
 PROGRAM_VARIABLE = "PEER_BLENDER_PROGRAM"
-OUT = Path("/tmp/frames")
+OUT = Path(os.environ.get("TMPDIR", "/tmp")) / "frames"
+PIXELS_MAX = 1_000_000
+"""Of a decoded picture; larger ones are made smaller, each pixel the mean of those that it stands for."""
 Do = Callable[..., Any]
 
 
@@ -32,6 +36,8 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
 
     spec = json.loads(job["code"])
     program = os.environ.get(PROGRAM_VARIABLE)
+    if spec.get("decode"):
+        return partial(decoded, Program(words_of(program), os.environ) if program else as_module())
     try:
         do = Program(words_of(program), os.environ) if program else as_module()
         do("open_scene", os.environ[f"PEER_BLOB_{SCENE_BLOB}"])
@@ -46,6 +52,16 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
             raise ChunkFailed("ENVIRONMENT", 0, f"frame {item['frame']}: {error}") from error
 
     return run
+
+
+def decoded(do: Do, path: Any) -> object:
+    """Width, height, channels, whether they are floats, and the pixels of a picture file."""
+    raw = OUT.with_name("pixels")
+    try:
+        width, height, channels, is_float = do("decode", str(path), str(raw), PIXELS_MAX)
+    except BlenderFailed as error:
+        raise ValueError(f"{Path(path).name} is no picture: {error}") from error
+    return [width, height, channels, is_float, raw.read_bytes()]
 
 
 def rendered(do: Do, item: dict[str, Any], suffix: str) -> Path:

@@ -63,6 +63,35 @@ def render(frame: int, path: str, border: "tuple[float, float, float, float] | N
     bpy.ops.render.render(write_still=True)
 
 
+def decode(path: str, raw: str, pixels_max: int) -> "list[Any]":
+    """Write the pixels of a picture, as bytes, or as 32-bit floats where the file has such.
+
+    Gives width, height, channels, and whether they are floats. Larger ones are made smaller, by means.
+    """
+    import numpy
+
+    image = bpy.data.images.load(path)
+    try:
+        image.colorspace_settings.name = "Non-Color"
+        (width, height), channels, is_float = image.size, image.channels, image.is_float
+        if not width or not height:
+            raise RuntimeError("it has no pixels")
+        pixels = numpy.empty(width * height * channels, numpy.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    pixels = pixels.reshape(height, width, channels)
+    by = int(numpy.ceil((width * height / pixels_max) ** 0.5))
+    if by > 1:
+        pixels = pixels[: height // by * by, : width // by * by]
+        pixels = pixels.reshape(height // by, by, width // by, by, channels).mean((1, 3))
+    if not is_float:
+        pixels = numpy.rint(numpy.clip(pixels, 0, 1) * 255).astype(numpy.uint8)
+    with open(raw, "wb") as file:  # noqa: PTH123
+        file.write(numpy.ascontiguousarray(pixels).tobytes())
+    return [pixels.shape[1], pixels.shape[0], channels, bool(is_float)]
+
+
 def describe() -> "dict[str, Any]":
     """What a user wants to know of the file before it is sent, and what it does not have with it."""
     scene = bpy.context.scene

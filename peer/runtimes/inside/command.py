@@ -7,18 +7,20 @@ the program prints.
 
 import json
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-OUT = Path("/tmp/out")
-OUTPUT = "output"
-STDOUT_BYTES_MAX = 4 * 1024 * 1024
-STDERR_SHOWN_MAX = 2000
-_PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+from peer.runtimes.inside.arguments import (
+    OUT,
+    OUTPUT,
+    STDERR_SHOWN_MAX,
+    STDOUT_BYTES_MAX,
+    empty_out,
+    files_in_out,
+    filled,
+    gives_files,
+)
 
 
 class CommandFailed(RuntimeError):
@@ -28,36 +30,21 @@ class CommandFailed(RuntimeError):
 def load(job: dict[str, Any]) -> Callable[[Any], object]:
     """The function that runs the program of the job."""
     argv: list[str] = json.loads(job["code"])["argv"]
-    gives_files = any(OUTPUT in names(word) for word in argv)
+    is_for_files = gives_files(argv)
 
     def run(item: Any) -> object:
         values = item if isinstance(item, dict) else {"item": item}
-        shutil.rmtree(OUT, ignore_errors=True)
-        OUT.mkdir()
+        empty_out()
         output = OUT / str(values.get(OUTPUT, OUTPUT))
         ended = _run([filled(word, {**values, OUTPUT: output}) for word in argv])
-        if not gives_files:
+        if not is_for_files:
             return ended
-        files = sorted(path for path in OUT.rglob("*") if path.is_file())
+        files = files_in_out()
         if not files:
             raise CommandFailed(f"{argv[0]} wrote no file at {{{OUTPUT}}}")
         return files if len(files) > 1 else files[0]
 
     return run
-
-
-def names(word: str) -> set[str]:
-    """Those that stand in an argument."""
-    return {found[1] for found in _PLACE.finditer(word) if found[1]}
-
-
-def filled(word: str, values: dict[str, Any]) -> str:
-    """An argument with values; doubled braces stand for one."""
-
-    def put(found: "re.Match[str]") -> str:
-        return str(values[found[1]]) if found[1] else found[0][0]
-
-    return _PLACE.sub(put, word)
 
 
 def _environment() -> dict[str, str]:
