@@ -44,8 +44,10 @@ def fetch_results(client: ControlClient, job: str, out: Path | None, *, force: b
     if out is None:
         write_lines(client.result_lines(view.id))
         return
+    from cli.result_files import ResultFolder
+
     prepare_out(out, force=force)
-    write_results(out, view, client.result_lines(view.id))
+    write_results(out, view, ResultFolder(client, view.id, out).complete())
     if as_json:
         print_json({"out": str(out), "job": view})
         return

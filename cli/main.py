@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from cli import blobs, owner, proof, simulate, start_options, submit_options, trust
+from cli import blobs, owner, proof, simulate, start_options, submit_commands, trust
 from cli.console import say
 from cli.exits import FAILED, INTERRUPTED, WRONG_USE, WrongUse
 from protocol.errors import ParallelPeerError
-from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 
 if TYPE_CHECKING:
     from peer.control_client import ControlClient
@@ -32,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 job_app = typer.Typer(help="Look after the jobs that were submitted here.", no_args_is_help=True)
+app.add_typer(submit_commands.app, name="submit")
 app.add_typer(job_app, name="job")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(trust.app, name="trust")
@@ -74,7 +74,9 @@ def start(
     max_cpu: start_options.MaxCpu = None,
     accept: start_options.Accept = None,
     runtimes: start_options.Runtimes = None,
+    programs: start_options.Programs = None,
     nice: start_options.Nice = None,
+    sandbox: start_options.Sandbox = None,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -101,83 +103,15 @@ def start(
             max_cpu=max_cpu,
             accept=accept,
             runtimes=runtimes,
+            programs=programs,
             nice=nice,
+            sandbox=sandbox,
         ),
         fault=fault,
         end_with_input=end_with_input,
         as_json=as_json,
     )
     raise typer.Exit(run_peer(options))
-
-
-@app.command()
-def submit(
-    runtime: Annotated[str, typer.Argument(help="How the job runs: python.", metavar="RUNTIME")],
-    job_file: Annotated[Path, typer.Argument(help="A file with `def run(item)`.", metavar="JOB_FILE")],
-    inputs: Annotated[Path, typer.Option("--map", metavar="FILE", help="One JSON value per line, one line per item.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("results"),
-    verify: submit_options.Verify = "adaptive",
-    max_error: submit_options.MaxError = MAX_ERROR,
-    max_overhead: submit_options.MaxOverhead = MAX_OVERHEAD,
-    assume_liars: submit_options.AssumeLiars = ASSUME_LIARS,
-    audit_share: submit_options.AuditShare = f"{AUDIT_SHARE:.0%}",
-    compare: submit_options.Compare = "exact",
-    same_platform: submit_options.SamePlatform = False,
-    local: submit_options.Local = "1",
-    cores: submit_options.Cores = "1",
-    memory: submit_options.Memory = "2G",
-    gpu: submit_options.Gpu = "",
-    runtime_version: submit_options.RuntimeVersion = "",
-    disk: submit_options.Disk = "",
-    max_price: submit_options.MaxPrice = "10",
-    budget: submit_options.Budget = None,
-    deadline: submit_options.Deadline = None,
-    paired_only: submit_options.PairedOnly = False,
-    item_timeout: submit_options.ItemTimeout = 600.0,
-    workers_max: submit_options.WorkersMax = 64,
-    worker_wait: submit_options.WorkerWait = 20.0,
-    blob: submit_options.Blob = [],  # noqa: B006
-    name: Annotated[str | None, typer.Option(help="What to call the job. (default: the file's name)")] = None,
-    force: Force = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it running.")] = False,
-    bootstrap: Bootstrap = [],  # noqa: B006
-    data: Data = None,
-    as_json: Json = False,
-) -> None:
-    """Run a job on the network: `run(item)` for each line of the inputs."""
-    from cli.needs import NeedsTyped
-    from cli.submit import SubmitOptions, make_request
-    from cli.submit import submit as submit_job
-
-    options = SubmitOptions(
-        job_file=job_file,
-        inputs=inputs,
-        out=out,
-        force=force,
-        detach=detach,
-        as_json=as_json,
-        folder=_folder(data),
-        bootstrap=bootstrap,
-        blobs=blob,
-    )
-    request = make_request(
-        runtime=runtime,
-        name=name or job_file.stem,
-        verify=verify,
-        max_error=max_error,
-        max_overhead=max_overhead,
-        assume_liars=assume_liars,
-        audit_share=audit_share,
-        compare=compare,
-        same_platform=same_platform,
-        local=local,
-        needs=NeedsTyped(cores, memory, gpu, runtime_version, disk, max_price, budget, deadline),
-        paired_only=paired_only,
-        item_timeout_s=item_timeout,
-        workers_max=workers_max,
-        worker_wait_s=worker_wait,
-    )
-    raise typer.Exit(submit_job(options, request))
 
 
 @app.command()
@@ -197,6 +131,14 @@ def peers(data: Data = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(data: Data = None, as_json: Json = False) -> None:
+    """Check this machine and its peer: what works, what does not, and what mends it. Ends with 1 for a problem."""
+    from cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(_folder(data), as_json=as_json))
+
+
+@app.command()
 def stop(data: Data = None, as_json: Json = False) -> None:
     """Stop the peer that runs here."""
     from cli import ask
@@ -206,10 +148,15 @@ def stop(data: Data = None, as_json: Json = False) -> None:
 
 @app.command()
 def demo(
+    render: Annotated[bool, typer.Option("--render", help="Render an animation with Blender instead.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with logs and results.")] = False,
     as_json: Json = False,
 ) -> None:
     """Four peers on this machine, one of which lies, search hyper-parameters on handwritten digits."""
+    if render:
+        from cli.demo.render import run_render_demo
+
+        raise typer.Exit(run_render_demo(keep=keep, as_json=as_json))
     from cli.demo.show import run_demo
 
     raise typer.Exit(run_demo(keep=keep, as_json=as_json))

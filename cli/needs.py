@@ -8,7 +8,7 @@ from typing import TypeVar
 from cli.exits import WrongUse
 from protocol.errors import LocalError
 from protocol.limits import MIB
-from protocol.requirements import CORES_MAX, parse_gpu, parse_size, parse_version_wanted
+from protocol.requirements import CORES_MAX, SANDBOX_NEEDS, parse_gpu, parse_size, parse_version_wanted
 
 DEADLINE_S_MAX = 365 * 86400.0
 MEMORY_BYTES_MIN = 64 * MIB
@@ -27,6 +27,7 @@ class NeedsTyped:
     gpu: str
     runtime_version: str
     disk: str
+    sandbox: str
     max_price: str
     budget: str | None
     deadline: str | None
@@ -42,6 +43,7 @@ def parse_needs(typed: NeedsTyped) -> dict[str, object]:
         "gpu": _named("--gpu", _gpu, typed.gpu) if typed.gpu else "",
         "runtime_version": _named("--runtime-version", _version, typed.runtime_version),
         "disk_bytes": _named("--disk", parse_size, typed.disk) if typed.disk else 0,
+        "sandbox": _named("--sandbox", _sandbox, typed.sandbox),
         "price_max": _named("--max-price", _credits, typed.max_price),
         "budget": None if typed.budget is None else _named("--budget", _some_credits, typed.budget),
         "deadline_s": None
@@ -79,6 +81,12 @@ def _gpu(text: str) -> str:
 
 def _version(text: str) -> str:
     parse_version_wanted(text)
+    return text
+
+
+def _sandbox(text: str) -> str:
+    if text not in SANDBOX_NEEDS:
+        raise LocalError(f"takes {' or '.join(SANDBOX_NEEDS)}, not {text!r}")
     return text
 
 

@@ -61,7 +61,10 @@ def check(file: File, as_json: Json = False) -> None:
     import trio
 
     from cli.proof_show import claim_table, judgement_view, verdict_text
+    from peer.config_file import ConfigFile
+    from peer.data_folder import default_data_folder
     from peer.execution.executor import SandboxedExecutor
+    from peer.owner_settings import SANDBOX_AUTO
     from peer.proof_replay import REPLAYS, replay
     from protocol.fraud_proof import Verdict
 
@@ -69,7 +72,9 @@ def check(file: File, as_json: Json = False) -> None:
     if not as_json:
         show(claim_table(claim))
         say(f"executing its code {REPLAYS} times in the sandbox")
-    judgement = trio.run(replay, SandboxedExecutor(), claim)
+    # Whose code it is does not matter: the owner has said in what it may run.
+    sandbox = ConfigFile(default_data_folder()).read().get("sandbox", SANDBOX_AUTO)
+    judgement = trio.run(replay, SandboxedExecutor(sandbox=sandbox), claim)
     if as_json:
         print_json(judgement_view(claim, judgement))
     else:

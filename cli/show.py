@@ -21,6 +21,8 @@ from cli.text import (
     with_names,
     worker_name,
 )
+from peer.kept_view import KeptView
+from peer.sandbox_words import WEAKNESS
 from peer.views import AskedView, ComplaintView, JobState, JobView, PeerView, StatusView, WorkerView
 from protocol.plan_words import share
 
@@ -46,7 +48,9 @@ def status_table(status: StatusView) -> RenderableType:
     table.add_row("listens at", "\n".join(status.addresses) or "nowhere; others cannot reach this peer")
     table.add_row("network", f"{count(status.connected, 'peer')} connected, {status.dht_contacts} known, "
                   f"{count(status.records, 'directory record')} kept for others")  # fmt: skip
-    table.add_row("offers", f"{', '.join(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
+    table.add_row("offers", f"{runtimes_in_words(status.runtimes) or 'nothing'} in sandbox {status.sandbox or 'none'}")
+    if status.sandbox in WEAKNESS:
+        table.add_row("", Text(f"{status.sandbox} is {WEAKNESS[status.sandbox]}", "yellow"))
     table.add_row("slots", f"{status.slots_busy} of {status.slots} busy, {count(status.leases, 'lease')}")
     working = status.availability.why_not is None
     table.add_row("now", Text(availability_line(status.availability), "" if working else "yellow"))
@@ -55,12 +59,21 @@ def status_table(status: StatusView) -> RenderableType:
         table.add_row("asked", f"{count(status.asked, 'peer')} would like to be let in: `peer requests`")
     table.add_row("price", f"{status.price:g} credits per reference-second, speed {status.speed:.2f}")
     table.add_row("work done", f"{count(status.chunks_run, 'chunk')}, {status.credits_earned:.2f} credits earned")
+    if status.kept:
+        table.add_row("keeps", _kept_in_words(status.kept))
     table.add_row("own jobs", f"{status.jobs_running} running")
     if status.complaint:
         table.add_row("found wrong", Text(_complaint_in_words(status.complaint, status.complaints), "yellow"))
     if status.bootstrap:
         table.add_row("to join it", "\n".join(f"--bootstrap {address}" for address in status.bootstrap))
     return table
+
+
+def runtimes_in_words(runtimes: Sequence[str]) -> str:
+    """`python 3.11.7, blender 4.5.15, commands (ffmpeg, gcc)`: of programs the names alone."""
+    programs = [one.split(" ")[0].partition(":")[2] for one in runtimes if one.startswith("command:")]
+    plain = [one for one in runtimes if not one.startswith("command:")]
+    return ", ".join([*plain, *([f"commands ({', '.join(programs)})"] if programs else [])])
 
 
 def peers_table(peers: Sequence[PeerView]) -> RenderableType:
@@ -76,7 +89,7 @@ def peers_table(peers: Sequence[PeerView]) -> RenderableType:
         table.add_row(
             short_peer(one.peer),
             _reachability(one),
-            clean(", ".join(one.runtimes)) or "-",
+            clean(runtimes_in_words(one.runtimes)) or "-",
             clean(one.sandbox) or "-",
             str(one.slots or "resting"),
             f"{one.price:g}",
@@ -201,12 +214,26 @@ def _job_table(job: JobView) -> Table:
         lost = f"{count(job.doubtful, 'result')} on the word of a peer found lying since"
         table.add_row("in doubt", Text(f"{MARK} {lost}: `peer job retry {job.id[:12]}` does them again", "bold red"))
     if job.resumes:
-        table.add_row("resumed", f"{count(job.resumes, 'time')}; what was done before was not done again")
+        table.add_row("resumed", _resumed_in_words(job))
     if job.retries and job.state.is_final:
         table.add_row("retried", _retried_in_words(job))
     if job.bytes_sent or job.bytes_received:
         table.add_row("traffic", f"{size(job.bytes_sent)} sent, {size(job.bytes_received)} received")
     return table
+
+
+def _resumed_in_words(job: JobView) -> str:
+    words = f"{count(job.resumes, 'time')}; what was done before was not done again"
+    givers = [one.handed_over for one in job.workers if one.handed_over]
+    handed_over = f"; {count(sum(givers), 'result')} handed over by {count(len(givers), 'peer')}" if givers else ""
+    return words + handed_over
+
+
+def _kept_in_words(kept: Sequence[KeptView]) -> str:
+    results, peers = sum(one.results for one in kept), ", ".join(short_peer(one.coordinator) for one in kept[:3])
+    more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+    sizes = size(sum(one.size_bytes for one in kept))
+    return f"{count(results, 'result')} ({sizes}) for {peers}{more}, gone before they were handed over"
 
 
 def _bound_in_words(job: JobView) -> str:

@@ -36,6 +36,7 @@ from peer.own_machine import free_disk_bytes
 from peer.owner_settings import OwnerSettings, settings_from
 from peer.owner_side import OwnerSide, in_words, rules_of
 from peer.presence import MachineSenses
+from peer.runtimes.registry import all_runtimes
 from peer.seam import Executor, Seam
 from peer.views import StatusView
 from protocol.errors import LocalError, ParallelPeerError
@@ -139,14 +140,14 @@ async def _run(options: StartOptions, wanted: Wanted, ending: Ending) -> None:
     identity = load_or_create_identity(options.folder.key, entropy)
     voice = Voice(as_json=options.as_json, given=len(wanted.bootstrap))
     with closing(Journal.open(options.folder.journal)) as journal:
-        executor = SandboxedExecutor()
+        executor = SandboxedExecutor(all_runtimes(wanted.settings.programs), sandbox=wanted.settings.sandbox)
         polite = PoliteExecutor(executor, niceness=wanted.settings.nice, max_cpu=wanted.settings.max_cpu)
         async with open_libp2p_host(identity, options.listen or [_usual_place(options.folder)]) as host:
             _remember_port(options.folder, host)
-            faulty = _with_fault(executor, wanted.fault, entropy)
+            faulty = _with_fault(executor, executor, wanted.fault, entropy)
             seam = Seam(identity, host, time.time, entropy, faulty, options.folder.path)
             settings = _settings(options, wanted, await _speed(polite))
-            owner = _owner(wanted.settings, _with_fault(polite, wanted.fault, entropy), polite)
+            owner = _owner(wanted.settings, _with_fault(polite, executor, wanted.fault, entropy), polite)
             node = Node(seam, settings, options.folder, journal, voice.tell, owner)
             executor.blobs = JobBlobs(node.blobs)
             async with trio.open_nursery() as nursery:
@@ -273,8 +274,10 @@ def _settings(options: StartOptions, wanted: Wanted, speed: float) -> NodeSettin
     return NodeSettings(policy=policy, bootstrap=wanted.bootstrap, fault=options.fault, version=_version())
 
 
-def _with_fault(executor: Executor, fault: Fault | None, entropy: random.Random) -> Executor:
-    return FaultyExecutor(executor, fault, entropy) if fault else executor
+def _with_fault(
+    executor: Executor, sandboxed: SandboxedExecutor, fault: Fault | None, entropy: random.Random
+) -> Executor:
+    return FaultyExecutor(executor, fault, entropy, files=lambda: sandboxed.blobs) if fault else executor
 
 
 async def _speed(executor: Executor) -> float:

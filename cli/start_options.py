@@ -30,6 +30,12 @@ MaxCpu = Annotated[
 ]
 Accept = Annotated[Text, typer.Option(metavar="WHOM", help="Whom to work for: anyone, paired, ask. (default: anyone)")]
 Runtimes = Annotated[Text, typer.Option(metavar="NAMES", help="Runtimes to offer. (default: all)")]
+Sandbox = Annotated[
+    Text, typer.Option(metavar="KIND", help="auto: the strongest that works; or bubblewrap, landlock. (default: auto)")
+]
+Programs = Annotated[
+    Text, typer.Option(metavar="NAMES", help="Programs that command jobs may run. (default: well-known ones)")
+]
 Nice = Annotated[
     Text, typer.Option(metavar="N", help="Niceness of others' work: 19 goes last, 0 like yours. (default: 19)")
 ]

@@ -11,7 +11,7 @@ from cli.exits import WrongUse
 
 if TYPE_CHECKING:
     from peer.control_client import ControlClient
-    from peer.views import TrustCase
+    from peer.trust_views import TrustCase
 
 app = typer.Typer(
     help="What this peer has found out about others as workers; who is banned, who is paired.", no_args_is_help=True
@@ -56,7 +56,7 @@ def ban(
     as_json: Json = False,
 ) -> None:
     """Give a peer no work; what running jobs took on its word alone is done again."""
-    from peer.views import TrustAction
+    from peer.trust_views import TrustAction
 
     action = TrustAction(action="ban", seconds=_seconds(period), reason=reason)
     _show(_client(data).judge(peer, action), as_json=as_json)
@@ -65,7 +65,7 @@ def ban(
 @app.command()
 def pair(peer: Peer, data: Data = None, as_json: Json = False) -> None:
     """Trust a peer whose owner you know: its results are audited at the lowest rate. A ban of it is over."""
-    from peer.views import TrustAction
+    from peer.trust_views import TrustAction
 
     _show(_client(data).judge(peer, TrustAction(action="pair")), as_json=as_json)
 
@@ -73,7 +73,7 @@ def pair(peer: Peer, data: Data = None, as_json: Json = False) -> None:
 @app.command()
 def forget(peer: Peer, data: Data = None, as_json: Json = False) -> None:
     """Forget a peer: its ban, pairing, clean results and evidence. It is a stranger then."""
-    from peer.views import TrustAction
+    from peer.trust_views import TrustAction
 
     case = _client(data).judge(peer, TrustAction(action="forget"))
     if as_json:

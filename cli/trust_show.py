@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.console import clean
 from cli.text import count, seconds, short_peer
-from peer.views import LedgerView, TrustCase, TrustView
+from peer.trust_views import LedgerView, TrustCase, TrustView
 
 DAY_S = 86400
 

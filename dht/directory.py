@@ -27,8 +27,8 @@ from dht.keys import (
 )
 from dht.sequence_numbers import SequenceNumbers
 from dht.service import DhtService, Placement
-from protocol.capability import Capability, verified_capability
-from protocol.errors import LocalError
+from protocol.capability import Capability, open_capability, verified_capability
+from protocol.errors import BadRecord, LocalError
 from protocol.ids import PeerId
 from protocol.limits import RECORD_LIFETIME_S, RECORD_SIZE_BYTES_MAX, RECORDS_PER_KEY_MAX
 from protocol.signing import Envelope, Identity
@@ -52,6 +52,7 @@ class Directory:
         self._dht = dht
         self._identity = identity
         self._random = random
+        self._wall_clock = wall_clock
         self._sequence = SequenceNumbers(wall_clock)
         self._changed = trio.Event()
         self.placements: dict[str, list[Placement]] = {}
@@ -60,9 +61,13 @@ class Directory:
     async def publish(self, capability: Capability) -> int:
         """Sign and store a capability under all its names; how many copies are kept.
 
-        Raises `LocalError` for a record that is not ours or that is too large.
+        Raises `LocalError` for a record that is not ours, that is too large or that has expired.
         """
         envelope = self._sign(capability)
+        try:
+            open_capability(envelope, self._wall_clock())
+        except BadRecord as error:
+            raise LocalError(f"everybody would refuse this record: {error}") from error
         placements = {name: await self._publish_under(name, envelope) for name in names_of(capability)}
         self.placements = placements
         return sum(placement.copies for levels in placements.values() for placement in levels)

@@ -5,10 +5,12 @@ came from several holders: one alone could have answered with its friends.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from statistics import median_high
 
 from dht.record_set import Held
 from dht.record_store import LateRecord, open_record
+from protocol.errors import BadRecord
 from protocol.ids import PeerId
 from protocol.signing import Envelope
 
@@ -35,6 +37,14 @@ class RecordSearch:
         """One holder's answer. Raises a `RemoteError` when it holds a record that it should have refused."""
         for envelope in envelopes:
             self._add_record(envelope, now_unix_s)
+        self._estimates.append(total_estimate)
+        self._holders += bool(envelopes)
+
+    def add_held(self, envelopes: Sequence[Envelope], total_estimate: int, now_unix_s: float) -> None:
+        """What this peer holds itself. What its clock, which may have been stepped since, finds wrong is left out."""
+        for envelope in envelopes:
+            with suppress(BadRecord):
+                self._add_record(envelope, now_unix_s)
         self._estimates.append(total_estimate)
         self._holders += bool(envelopes)
 

@@ -17,9 +17,9 @@ from dht.lookup_driver import LookupDriver, OnLookup
 from dht.record_store import RecordStore
 from dht.requester import Prepared, Requester
 from dht.search import RecordSearch, agreed_estimate
-from dht.server import DhtServer
+from dht.server import REASON_LENGTH_MAX, DhtServer
 from dht.settling import Settling
-from protocol.errors import LocalError, RemoteError, Unavailable
+from protocol.errors import BadRecord, LocalError, RemoteError, Unavailable
 from protocol.ids import NODE_ID_BYTES, PeerId, node_id_of, node_number_of
 from protocol.limits import BUCKET_SIZE, LOOKUP_CONCURRENCY, RECORDS_PER_KEY_MAX
 from protocol.messages.dht import Contact, FindNode, FindRecords, Nodes, Records, Store, Stored
@@ -214,7 +214,7 @@ class DhtService:
         search = RecordSearch(key, wanted)
         now_unix_s = self._wall_clock()
         held_here = self._records.sample(key, now_unix_s, RECORDS_PER_KEY_MAX)
-        search.add(held_here, self._records.total_estimate(key, now_unix_s), now_unix_s)
+        search.add_held(held_here, self._records.total_estimate(key, now_unix_s), now_unix_s)
 
         request = self._requester.prepare(FindRecords(request_id=0, key=key), Records)
 
@@ -245,6 +245,9 @@ class DhtService:
     def _store_here(self, key: bytes, envelope: Envelope) -> Stored:
         try:
             kept = self._records.add(key, envelope, self._wall_clock())
+        except BadRecord as error:
+            # Our clock may have been stepped since it was signed: that is no reason to fall over.
+            return Stored(request_id=0, accepted=False, reason=str(error)[:REASON_LENGTH_MAX], total_estimate=0)
         except RemoteError as error:
             raise LocalError(f"everybody would refuse this record: {error}") from error
         return Stored(request_id=0, accepted=kept.accepted, reason=kept.reason, total_estimate=kept.total_estimate)

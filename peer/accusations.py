@@ -207,7 +207,7 @@ class Accusations:
             judge.trust.caught(issuer, "", f"forged a proof against {short(peer)}: {judgement}")
             judge.condemn(issuer, f"forged a proof against {short(peer)}")
         elif judgement.verdict is Verdict.PROVEN:
-            judge.trust.rest(peer, "proof", f"proven by {issuer} to have lied")
+            judge.trust.rest(peer, "proof", f"proven by {issuer} to have lied", doubted=True)
             judge.condemn(peer, f"proven by {short(issuer)} to have lied")
         elif judgement.verdict is Verdict.REFUTED:
             judge.trust.rest(issuer, "false proof", f"accused {peer}, whose result is right here")

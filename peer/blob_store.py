@@ -5,6 +5,7 @@ are what the owner put here. A blob that is in use stays as well. Folders of the
 """
 
 import itertools
+import shutil
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ class BlobStore:
 
     def __init__(self, folder: Path, *, bytes_max: int = BLOB_CACHE_BYTES_DEFAULT, sync: Sync = sync_to_disk) -> None:
         self.folder = folder
+        self.inputs = folder.with_name(f"{folder.name}.inputs")
+        """Beside it: folders with links to blobs, for sandboxes to see."""
         self.bytes_max = bytes_max
         self.changed = trio.Event()
         """Set, and replaced, when a blob has become whole or has gone."""
@@ -43,6 +46,7 @@ class BlobStore:
 
     def open(self) -> None:
         """Look at what is in the folder; what was never finished goes, but for partial downloads."""
+        shutil.rmtree(self.inputs, ignore_errors=True)
         with disk_errors("use the blob cache", self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for leftover in self.folder.glob(f"*{NEW_SUFFIX}"):
@@ -103,6 +107,23 @@ class BlobStore:
         await blob.finish(self._sync)
         self._tell()
 
+    async def keep(self, read: Callable[[int], bytes], size_bytes: int, name: str) -> BlobFile:
+        """So many bytes that `read` reads, as a blob that is not pinned. Makes room first; raises `LocalError`.
+
+        Not synced: what is lost with the power can be computed again, and is found out when it is read.
+        """
+        self.make_room(size_bytes)
+        new = self.folder / f"keep-{next(self._numbers)}{NEW_SUFFIX}"
+        try:
+            size, digests = await self._copy_open(_at_most(read, size_bytes), new, name, lambda done: None)
+            if size != size_bytes:
+                raise LocalError(f"{name} has become shorter while it was read")
+            blob = self._taken(new, describe(size, digests), digests)
+        finally:
+            new.unlink(missing_ok=True)
+        self._tell()
+        return blob
+
     async def put(self, source: Path, progress: Progress = lambda done, total: None) -> BlobFile:
         """Copy a file into the cache and pin it. Raises `LocalError` naming what is wrong with it."""
         total = _size_of(source)
@@ -134,14 +155,19 @@ class BlobStore:
 
     async def _copy(self, source: Path, new: Path, progress: Callable[[int], None]) -> tuple[int, tuple[bytes, ...]]:
         """In one pass; the size and the digests of what was copied, whatever becomes of the source meanwhile."""
+        with disk_errors(f"read {source}", source), source.open("rb", buffering=0) as file:
+            return await self._copy_open(file.read, new, str(source), progress)
+
+    async def _copy_open(
+        self, read: Callable[[int], bytes | None], new: Path, name: str, progress: Callable[[int], None]
+    ) -> tuple[int, tuple[bytes, ...]]:
         digests: list[bytes] = []
         size = 0
-        reading, writing = disk_errors(f"read {source}", source), disk_errors(f"write {new.name}", self.folder)
-        with reading, source.open("rb", buffering=0) as file, writing, new.open("wb", buffering=0) as out:
-            while piece := _read_whole(file.read, BLOB_PIECE_BYTES):
+        with disk_errors(f"write {new.name}", self.folder), new.open("wb", buffering=0) as out:
+            while piece := _read_whole(read, BLOB_PIECE_BYTES):
                 size += len(piece)
                 if size > BLOB_BYTES_MAX:
-                    raise LocalError(f"{source} has more than {BLOB_BYTES_MAX // MIB} MiB: split it")
+                    raise LocalError(f"{name} has more than {BLOB_BYTES_MAX // MIB} MiB: split it")
                 _write_whole(out.write, piece)
                 digests.append(digest(piece))
                 progress(size)
@@ -149,15 +175,21 @@ class BlobStore:
         return size, tuple(digests)
 
     async def _adopt(self, new: Path, descriptor: BlobDescriptor, digests: tuple[bytes, ...]) -> BlobFile:
-        blob = self._blobs.get(descriptor.id) or BlobFile(self.folder, descriptor, digests)
-        if not blob.whole:
+        if (known := self._blobs.get(descriptor.id)) is None or not known.whole:
             with disk_errors("put a blob into the cache", self.folder):
                 await self._sync(new)
+        blob = self._taken(new, descriptor, digests)
+        blob.pin(pinned=True)
+        self._tell()
+        return blob
+
+    def _taken(self, new: Path, descriptor: BlobDescriptor, digests: tuple[bytes, ...]) -> BlobFile:
+        """The blob with this content, which is at `new` where it is not known yet; used last."""
+        blob = self._blobs.get(descriptor.id) or BlobFile(self.folder, descriptor, digests)
+        if not blob.whole:
             blob.take_over(new)
         self._blobs[blob.id] = blob
         self._blobs.move_to_end(blob.id)
-        blob.pin(pinned=True)
-        self._tell()
         return blob
 
     def _delete(self, blob: BlobFile) -> None:
@@ -168,6 +200,19 @@ class BlobStore:
     def _tell(self) -> None:
         self.changed.set()
         self.changed = trio.Event()
+
+
+def _at_most(read: Callable[[int], bytes], size_bytes: int) -> Callable[[int], bytes]:
+    """Reads on until so many bytes were read, whatever the file grows to."""
+    left = size_bytes
+
+    def read_some(size: int) -> bytes:
+        nonlocal left
+        data = read(min(size, left))
+        left -= len(data)
+        return data
+
+    return read_some
 
 
 def _size_of(source: Path) -> int:

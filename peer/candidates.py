@@ -21,6 +21,19 @@ SPOOL_BYTES_IN_MEMORY_MAX = 32 * MIB
 SPOOL_BYTES_MAX = 16 * 1024 * MIB
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Besides its bytes, what a result is compared by where those of different machines may differ honestly."""
+
+    environment: bytes = b""
+    """Of who gave it."""
+    view: bytes = b""
+    """Of its pictures (`protocol/pictures.py`)."""
+
+
+NO_LOOK = Look()
+
+
 @dataclass(slots=True)
 class Candidate:
     """One result. `worker` is None for an execution of our own."""
@@ -29,6 +42,8 @@ class Candidate:
     key: bytes
     data: "bytes | _Place"
     compute_s: float
+    environment: bytes = b""
+    view: "bytes | _Place" = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,16 @@ class Candidates:
         self._file: tempfile.SpooledTemporaryFile[bytes] | None = None
         self._spooled_bytes = 0
 
-    def add(self, chunk: ChunkId, worker: PeerId, data: bytes, compute_s: float, *, refused: bool = False) -> bytes:
+    def add(
+        self,
+        chunk: ChunkId,
+        worker: PeerId,
+        data: bytes,
+        compute_s: float,
+        *,
+        refused: bool = False,
+        look: Look = NO_LOOK,
+    ) -> bytes:
         """A worker's result; returns its key, which is that of an earlier result if it agrees with it.
 
         One that the job's own check refuses agrees with no other.
@@ -62,15 +86,17 @@ class Candidates:
         if refused:
             key = digest(b"refused" + worker.encode() + digest(data))
         else:
-            key = self._key(chunk, data, with_workers=True)
-        self._keep(chunk, Candidate(worker, key, data, compute_s))
+            key = self._key(chunk, data, look, with_workers=True)
+        self._keep(chunk, Candidate(worker, key, data, compute_s, look.environment, look.view))
         return key
 
-    def add_own(self, chunk: ChunkId, data: bytes, compute_s: float) -> tuple[bytes, Agreement | None]:
+    def add_own(
+        self, chunk: ChunkId, data: bytes, compute_s: float, *, look: Look = NO_LOOK
+    ) -> tuple[bytes, Agreement | None]:
         """An execution of our own: its key, and where keys do not say it, what agrees with it."""
-        key = self._key(chunk, data, with_workers=False)
-        agreement = self._agreement(chunk, key, data) if self.comparator.is_pairwise else None
-        self._keep(chunk, Candidate(None, key, data, compute_s))
+        key = self._key(chunk, data, look, with_workers=False)
+        agreement = self._agreement(chunk, key, data, look) if self.comparator.is_pairwise else None
+        self._keep(chunk, Candidate(None, key, data, compute_s, look.environment, look.view))
         return key, agreement
 
     def get(self, chunk: ChunkId, key: bytes) -> tuple[Candidate, bytes]:
@@ -123,28 +149,30 @@ class Candidates:
 
     # Comparing.
 
-    def _key(self, chunk: ChunkId, data: bytes, *, with_workers: bool) -> bytes:
+    def _key(self, chunk: ChunkId, data: bytes, look: Look, *, with_workers: bool) -> bytes:
         if self.comparator.is_pairwise:
             earlier = [one for one in self._chunks.get(chunk, ()) if with_workers or one.worker is None]
             seen = set[bytes]()
             for one in sorted(earlier, key=lambda one: one.worker is not None):
-                if one.key not in seen and self._agree(one, data):
+                if one.key not in seen and self._agree(one, data, look):
                     return one.key
                 seen.add(one.key)
         return self.comparator.key(data)
 
-    def _agreement(self, chunk: ChunkId, key: bytes, data: bytes) -> Agreement:
+    def _agreement(self, chunk: ChunkId, key: bytes, data: bytes, look: Look) -> Agreement:
         """Those who agree have the same key from now on."""
         theirs = [one for one in self._chunks.get(chunk, ()) if one.worker is not None]
         first_of = {one.key: one for one in reversed(theirs)}
-        agreeing = [one for one in theirs if self._agree(one, data)]
+        agreeing = [one for one in theirs if self._agree(one, data, look)]
         keys = frozenset(label for label, first in first_of.items() if first in agreeing)
         for one in agreeing:
             one.key = key
         return Agreement(frozenset(one.worker for one in agreeing if one.worker is not None), keys)
 
-    def _agree(self, one: Candidate, data: bytes) -> bool:
+    def _agree(self, one: Candidate, data: bytes, look: Look) -> bool:
         difference = self.comparator.difference(self._read(one), data)
+        if difference > self.comparator.limit and one.environment != look.environment:
+            difference = self.comparator.difference_of_views(self._at(one.view), look.view)
         if difference > self.comparator.limit:
             return False
         self.pairs += 1
@@ -159,7 +187,7 @@ class Candidates:
     def _keep(self, chunk: ChunkId, candidate: Candidate) -> None:
         kept = self._chunks.setdefault(chunk, [])
         if self.comparator.is_pairwise:
-            kept.append(replace(candidate, data=self._write(candidate.data)))
+            kept.append(replace(candidate, data=self._write(candidate.data), view=self._write(candidate.view)))
         elif all(one.key != candidate.key for one in kept):
             kept.append(candidate)
 
@@ -188,7 +216,10 @@ class Candidates:
         return place
 
     def _read(self, one: Candidate) -> bytes:
-        if isinstance(one.data, bytes):
-            return one.data
-        self._spool.seek(one.data.offset)
-        return self._spool.read(one.data.size)
+        return self._at(one.data)
+
+    def _at(self, kept: "bytes | _Place") -> bytes:
+        if isinstance(kept, bytes):
+            return kept
+        self._spool.seek(kept.offset)
+        return self._spool.read(kept.size)

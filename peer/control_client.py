@@ -12,19 +12,16 @@ from urllib.parse import quote
 import msgspec
 
 from peer.blob_views import CacheView, Pruned, TransferRequest, TransferView
+from peer.trust_views import LedgerView, TrustAction, TrustCase, TrustView
 from peer.views import (
     AskedView,
     AvailabilityView,
     JobRequest,
     JobView,
-    LedgerView,
     PauseRequest,
     PeerView,
     Retried,
     StatusView,
-    TrustAction,
-    TrustCase,
-    TrustView,
 )
 from protocol.errors import LocalError, Unavailable
 from protocol.limits import MIB

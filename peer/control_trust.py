@@ -7,7 +7,8 @@ import msgspec
 from fastapi import Request, Response
 
 from peer.trust_book import TrustBook, pick
-from peer.views import JobView, LedgerView, TrustAction, TrustCase
+from peer.trust_views import LedgerView, TrustAction, TrustCase
+from peer.views import JobView
 from protocol.errors import LocalError
 from protocol.ids import PeerId
 

@@ -9,15 +9,20 @@ import trio
 
 from dht.directory import Directory
 from peer.data_folder import PROOFS
+from peer.hand_outs import LeaseNotes
 from peer.job_changes import JobChanges
 from peer.job_results import ResultSink
 from peer.job_retry import Part, Retry, ended_idle
 from peer.job_runner import JobRunner
+from peer.job_saves import JobSaves
 from peer.job_setup import JobBooks, what_is_left
+from peer.job_starts import JobStarts
 from peer.journal import Journal
 from peer.journal_sink import JournalSink
+from peer.lease_book import LeaseBook
 from peer.proof_store import ProofStore
 from peer.redo import Redo, is_due
+from peer.result_files import Shelf
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobState, JobView
@@ -37,11 +42,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnDecision = Callable[[JobId, Effect], None]
-
 JOBS_RUNNING_MAX = 64
 JOBS_PAUSED_MAX = 64
-SAVE_INTERVAL_S = 5.0
-"""The figures of a job that runs are saved at most so often; results are written at once."""
+_UNASKED = (JobState.CALLING, JobState.RUNNING)
+"""The states of a job that was cut off with this peer: it goes on by itself."""
 
 
 class Coordinator:
@@ -57,6 +61,7 @@ class Coordinator:
         journal: Journal,
         witness: Witness,
         on_decision: OnDecision = lambda job, effect: None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._seam = seam
         self._directory = directory
@@ -65,13 +70,14 @@ class Coordinator:
         self.proofs = ProofStore(seam.data_folder / PROOFS if seam.data_folder is not None else None)
         self._witness = witness
         self._on_decision = on_decision
+        self._shelf = shelf
         self._runners: dict[JobId, JobRunner] = {}
         self._retries: dict[JobId, Retry] = {}
         """What belongs to those of the runners that do a part of a job again."""
-        self._unsaved: set[JobId] = set()
         self._changes = JobChanges()
-        self._saved_at: dict[JobId, float] = {}
-        """When the figures of running jobs were last saved; those of sessions never are."""
+        self._leases = LeaseBook(journal)
+        self._starts = JobStarts(journal)
+        self._saves = JobSaves(journal, self._leases, self._starts, self._view_of)
         self._redo = Redo()
         self._ended = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
@@ -113,8 +119,10 @@ class Coordinator:
         """Start a job. Raises `LocalError` when the request is wrong or too many jobs run."""
         job = self._new_id()
         runner = self._prepare(job, request, JournalSink(self._journal, job), self._save_end)
-        self._journal.add_job(runner.view(), request)
-        self._saved_at[job] = trio.current_time()
+        with self._journal.transaction():
+            self._journal.add_job(runner.view(), request)
+            self._starts.begin(job, afresh=True)
+        self._saves.begin(job)
         self._start(job, runner)
         return job
 
@@ -142,9 +150,9 @@ class Coordinator:
         with self._journal.transaction():
             self._journal.run_again(job, retry.items)
             self._journal.end_run(job)
+            self._starts.begin(job, afresh=not (retry.resumes and before.state in _UNASKED))
             self._journal.save_job(msgspec.structs.replace(before, state=JobState.CALLING, message=""))
-        self._saved_at[job] = trio.current_time()
-        self._unsaved.discard(job)
+        self._saves.begin(job)
         self._retries[job] = retry
         self._start(job, runner)
         return len(retry.items)
@@ -163,6 +171,10 @@ class Coordinator:
 
     def _resumed(self, view: JobView) -> bool:
         if self._nursery is None:
+            return False
+        if why_not := self._starts.why_not(JobId(view.id)):
+            log.warning("job %s does not go on: %s", view.id, why_not)
+            self._end_idle(view, JobState.INTERRUPTED, why_not)
             return False
         try:
             self.resume(JobId(view.id))
@@ -217,7 +229,6 @@ class Coordinator:
             self._end_idle(view, JobState.CANCELLED, "cancelled by the user")
 
     def _end_idle(self, view: JobView, state: JobState, message: str) -> None:
-        """The end of a job that nobody works on."""
         self._journal.save_job(ended_idle(self._journal, view, state, message, self._seam.wall_clock()))
         self._changes.note(JobId(view.id))
 
@@ -249,19 +260,27 @@ class Coordinator:
             on_stranger=self._witness.look_into,
             add_clean=lambda peer, clean, audits: self.trust.add_clean(peer, job, clean, audits),
             add_receipt=self._keep_receipt,
+            files=self._shelf,
+            leases=None if open_ended else self._lease_notes(job),
             on_change=lambda: self._note_change(job),
             on_end=lambda: on_end(job),
             on_effect=lambda effect: self._on_decision(job, effect),
         )
         return JobRunner(self._seam, self._directory, job, request, books, open_ended=open_ended, numbers=numbers)
 
+    def _lease_notes(self, job: JobId) -> LeaseNotes:
+        book = self._leases
+        return LeaseNotes(
+            earlier=book.of(job), add=lambda held: book.add(job, held), end=lambda lease: book.end(job, lease)
+        )
+
     def _on_caught(self, job: JobId, peer: PeerId, what: str, proof: FraudProof | None) -> str:
         """One job has found it lying: no job of ours believes it any more."""
         kept = self._kept(proof) if proof else ""
-        # Both or none: else its ban could outlive a crash, and the results that it makes doubtful stand.
-        with self._journal.transaction():
+        # Both or none: else a job that goes on after a crash would not name the liar that it has found.
+        with self._journal.transaction(durable=True):
             consequence = self.trust.caught(peer, job, what, kept)
-            self._journal.doubt(peer)
+            self._saves.at_once(job, self._runners[job])
         self.condemn(peer, f"caught lying in job {job}", but=job)
         return consequence
 
@@ -303,8 +322,7 @@ class Coordinator:
             self._redo.add(job, why)
 
     def _keep_receipt(self, receipt: Receipt) -> None:
-        data = encoding.encode(to_plain(receipt))
-        self._journal.add_receipt(data, receipt, given=True, peer=receipt.worker)
+        self._journal.add_receipt(encoding.encode(to_plain(receipt)), receipt, given=True, peer=receipt.worker)
 
     def _start(self, job: JobId, runner: JobRunner) -> None:
         assert self._nursery is not None
@@ -313,13 +331,13 @@ class Coordinator:
         self._nursery.start_soon(self._supervise, job, runner)
 
     async def _supervise(self, job: JobId, runner: JobRunner) -> None:
-        """The job's task; a job that is cut off with its peer keeps its figures, and goes on after the next start."""
+        """The job's task; one that is cut off with its peer goes on after the next start."""
         try:
             await runner.run()
         finally:
-            if not runner.finished and self._journal.job(job) is not None:
-                self._save(job, lambda: self._save_figures(job, runner, message="this peer was stopped"))
-            if self._runners.get(job) is runner and job not in self._unsaved:
+            if not runner.finished:
+                self._saves.cut_off(job, runner)
+            if self._runners.get(job) is runner and job not in self._saves.unsaved:
                 del self._runners[job]
                 self._retries.pop(job, None)
             self._changes.note(job)
@@ -327,38 +345,11 @@ class Coordinator:
 
     def _note_change(self, job: JobId) -> None:
         self._changes.note(job)
-        if job not in self._saved_at or not self._runs(job):
-            return
-        if trio.current_time() >= self._saved_at[job] + SAVE_INTERVAL_S:
-            self._saved_at[job] = trio.current_time()
-            try:
-                self._save_figures(job, self._runners[job])
-            except LocalError as error:
-                log.warning("the figures of job %s could not be saved: %s", job, error)
-
-    def _save_figures(self, job: JobId, runner: JobRunner, **changes: object) -> None:
-        with self._journal.transaction():
-            self._journal.save_job(self._view_of(job, runner, **changes))
-            self._journal.save_owed(job, runner.owed())
+        if self._runs(job):
+            self._saves.now_and_then(job, self._runners[job])
 
     def _save_end(self, job: JobId) -> None:
-        self._save(job, lambda: self._pay_and_save(job, self._runners[job]))
-
-    def _pay_and_save(self, job: JobId, runner: JobRunner) -> None:
-        with self._journal.transaction():
-            runner.pay_earlier(self._journal.owed_earlier(job))
-            self._journal.save_job(self._view_of(job, runner))
-            self._journal.forget_owed(job)
-
-    def _save(self, job: JobId, save: Callable[[], None]) -> None:
-        """A job that cannot be saved stays in memory, so that its end can still be seen."""
-        try:
-            save()
-        except LocalError as error:
-            self._unsaved.add(job)
-            log.error("job %s ended but could not be saved: %s", job, error)
-
-    # Questions.
+        self._saves.end(job, self._runners[job])
 
     def views(self) -> list[JobView]:
         """Running and past jobs, newest first."""
@@ -381,11 +372,11 @@ class Coordinator:
     def _live(self, job: JobId) -> JobRunner | None:
         """Who knows more of the job than the journal does."""
         runner = self._runners.get(job)
-        known = self._runs(job) or job in self._unsaved or self._journal.job(job) is None
+        known = self._runs(job) or job in self._saves.unsaved or self._journal.job(job) is None
         return runner if known else None
 
-    def _view_of(self, job: JobId, runner: JobRunner, **changes: object) -> JobView:
-        view = msgspec.structs.replace(runner.view(), **changes)
+    def _view_of(self, job: JobId, runner: JobRunner, *, so_far: bool = False, **changes: object) -> JobView:
+        view = msgspec.structs.replace(runner.view(so_far=so_far), **changes)
         return self._retries[job].whole(view) if job in self._retries else view
 
     async def wait_change(self, job: JobId, version: int) -> int:

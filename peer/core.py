@@ -21,6 +21,7 @@ from peer.worker import OnComplaint, OnReceipt, Worker
 from protocol.capability import Capability
 from protocol.errors import LocalError
 from protocol.ids import PeerId
+from protocol.kept_results import KeptShelf
 from protocol.limits import RECORD_LIFETIME_S
 from protocol.messages.dht import Contact
 from protocol.worker_memory import NO_MEMORY, WorkerMemory
@@ -122,6 +123,7 @@ class PeerCore:
         book: AddressBook | None = None,
         on_lookup: OnLookup | None = None,
         worker_executor: Executor | None = None,
+        shelf: KeptShelf | None = None,
     ) -> None:
         self.seam = seam
         self.settings = settings
@@ -130,7 +132,9 @@ class PeerCore:
         )
         self.directory = Directory(self.dht, seam.identity, random=seam.random, wall_clock=seam.wall_clock)
         theirs = seam if worker_executor is None else replace(seam, executor=worker_executor)
-        self.worker = Worker(theirs, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, memory=memory)
+        self.worker = Worker(
+            theirs, settings.policy, on_receipt=on_receipt, on_complaint=on_complaint, memory=memory, shelf=shelf
+        )
         self.started_at = -inf
         self._tell = tell
         self._book = book
@@ -162,7 +166,7 @@ class PeerCore:
     def capability(self, sequence: int) -> Capability:
         """What this peer offers, for the directory."""
         policy = self.settings.policy
-        offers = [one for one in self.seam.executor.offers() if policy.runtimes is None or one.name in policy.runtimes]
+        offers = [one for one in self.seam.executor.offers() if policy.offers(one.name)]
         return Capability(
             peer=self.seam.identity.peer_id,
             sequence=sequence,

@@ -16,15 +16,15 @@ class Evidence:
 
     def __init__(self, manifest: Envelope) -> None:
         self._manifest = manifest
-        self._batches: OrderedDict[tuple[PeerId, ChunkId], SignedBatch] = OrderedDict()
+        self._batches: OrderedDict[tuple[PeerId, ChunkId], tuple[SignedBatch, ChunkId]] = OrderedDict()
 
-    def keep(self, peer: PeerId, chunk: ChunkId, batch: SignedBatch) -> None:
-        """The commitment to a result of this peer."""
-        self._batches[peer, chunk] = batch
+    def keep(self, peer: PeerId, chunk: ChunkId, batch: SignedBatch, signed_as: ChunkId) -> None:
+        """The commitment to a result of this peer, in which the chunk may have the number of an earlier run."""
+        self._batches[peer, chunk] = batch, signed_as
         if len(self._batches) > RESULTS_KEPT_MAX:
             self._batches.popitem(last=False)
 
     def against(self, peer: PeerId, chunk: ChunkId, payload: bytes, result: bytes = b"") -> FraudProof | None:
         """The proof that the peer signed this result of a chunk; None where its commitment is not kept any more."""
-        batch = self._batches.get((peer, chunk))
-        return make_proof(batch, chunk, self._manifest, payload, result) if batch else None
+        batch, signed_as = self._batches.get((peer, chunk), (None, chunk))
+        return make_proof(batch, signed_as, self._manifest, payload, result) if batch else None

@@ -16,9 +16,11 @@ import trio
 
 from peer.executor_around import ExecutorAround
 from peer.falsify import falsify
-from peer.seam import Execution, ExecutionFailure, Executor, Runner
+from peer.falsify_files import falsify_files
+from peer.seam import BlobFiles, Execution, ExecutionFailure, Executor, Runner
 from protocol.bodies import Manifest
 from protocol.errors import LocalError
+from protocol.files import FILE_MARK
 from protocol.ids import digest
 
 _CRASH_AFTER_S_MAX = 0.2
@@ -82,12 +84,18 @@ class FaultyExecutor(ExecutorAround):
     """An `Executor` whose chunks go wrong in one way. `crash` ends the peer; it need not return."""
 
     def __init__(
-        self, executor: Executor, fault: Fault, random: Random, crash: Callable[[], None] = kill_this_process
+        self,
+        executor: Executor,
+        fault: Fault,
+        random: Random,
+        crash: Callable[[], None] = kill_this_process,
+        files: Callable[[], BlobFiles | None] = lambda: None,
     ) -> None:
         super().__init__(executor)
         self._fault = fault
         self._random = random
         self._crash = crash
+        self._files = files
         self._chunks_started = 0
 
     def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
@@ -132,7 +140,13 @@ class FaultyExecutor(ExecutorAround):
         result = await runner.run(payload)
         if isinstance(result, ExecutionFailure):
             return result
-        return Execution(falsify(result.data, Random(seed)), result.compute_s, result.log)
+        return Execution(await self._other(result.data, Random(seed)), result.compute_s, result.log)
+
+    async def _other(self, data: bytes, random: Random) -> bytes:
+        source = self._files()
+        if FILE_MARK in data and source is not None:
+            return await falsify_files(data, source, random)
+        return falsify(data, random)
 
     async def _run_slowly(self, runner: Runner, payload: bytes) -> Execution | ExecutionFailure:
         started_at = trio.current_time()

@@ -21,6 +21,8 @@ from protocol.job_events import (
     GaveUp,
     How,
     JobEnded,
+    KeptRefused,
+    KeptWanted,
     LieCaught,
     Pay,
     Piece,
@@ -63,6 +65,11 @@ class JobEffects:
                 self.local.recall(chunk)
             case Settled(piece, key, source, how):
                 self.results.settle(piece, key, source or self.me, checked=how is not How.TRUSTED)
+                self.pool.settled(piece.chunk)
+            case KeptWanted(peer, piece):
+                self.pool.want_kept(peer, piece)
+            case KeptRefused(peer, start, stop):
+                self.pool.refuse_kept(peer, (start, stop))
             case Upheld(piece):
                 self.results.uphold(piece)
             case Revoked(piece):
@@ -70,12 +77,13 @@ class JobEffects:
             case GaveUp(piece, failure, tried):
                 self.note(f"item {self.items.number(piece.start)}: {failure.kind} on {tried} peer(s), given up")
                 self.results.give_up(piece, failure, tried)
+                self.pool.settled(piece.chunk)
             case LieCaught():
                 self._on_lie(effect)
             case Dismiss(peer, reason, for_good):
                 self.pool.dismiss(peer, reason, for_good=for_good)
             case Pay():
-                self.pool.pay(effect, self.books.add_receipt)
+                self.pool.payments.pay(effect, self.books.add_receipt)
             case JobEnded(ending, reason):
                 self.on_ended(ending, reason)
 

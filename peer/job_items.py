@@ -1,5 +1,6 @@
 """The inputs of a job, encoded once; any range of them is a chunk's payload without encoding again."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from protocol import encoding
@@ -50,9 +51,26 @@ class JobItems:
             return f"item {first}"
         return f"items {first}-{last}" if last - first == count - 1 else f"{count} of the items {first}-{last}"
 
+    def span(self, piece: Piece) -> tuple[int, int, int]:
+        """The numbers in the job of the piece's first and last item, and how many it has."""
+        return self.number(piece.start), self.number(piece.stop - 1), piece.stop - piece.start
+
+    def places(self, first: int, last: int, count: int) -> tuple[int, int] | None:
+        """From where to where the items are that `span` says this of; None where these are not all here, or others."""
+        numbers = range(len(self)) if self._numbers is None else self._numbers
+        start = bisect_left(numbers, first)
+        stop = start + count
+        if stop > len(self) or (numbers[start], numbers[stop - 1]) != (first, last):
+            return None
+        return start, stop
+
     def payload(self, piece: Piece) -> bytes:
         """Canonical CBOR of the list of the piece's items."""
-        return array_head(piece.stop - piece.start) + b"".join(self._encoded[piece.start : piece.stop])
+        return self.payload_of(piece.start, piece.stop)
+
+    def payload_of(self, start: int, stop: int) -> bytes:
+        """The same, of the items from one place to before another."""
+        return array_head(stop - start) + b"".join(self._encoded[start:stop])
 
     def encoded(self, item: int) -> bytes:
         """Canonical CBOR of one item."""

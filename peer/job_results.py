@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from peer.candidates import Candidates
+from peer.result_files import ResultFiles
 from peer.views import ResultLine
 from protocol.chunk import Failure
 from protocol.ids import ChunkId, PeerId
@@ -37,8 +38,9 @@ class Tallied:
 class JobResults:
     """Candidate results by chunk and key, and the sums of those that count."""
 
-    def __init__(self, sink: ResultSink, candidates: Candidates) -> None:
+    def __init__(self, sink: ResultSink, candidates: Candidates, files: ResultFiles) -> None:
         self._candidates = candidates
+        self._files = files
         self._sink = sink
         self._settled: dict[ChunkId, Tallied] = {}
         self.items_done = 0
@@ -50,6 +52,7 @@ class JobResults:
         candidate, data = self._candidates.get(piece.chunk, key)
         self._candidates.settled(piece.chunk)
         outcomes = decode_outcomes(data, piece.stop - piece.start)
+        self._files.settle(piece.chunk, data)
         failed = sum(not outcome.ok for outcome in outcomes)
         self._sink.record([_line(piece.start + n, outcome, worker, checked) for n, outcome in enumerate(outcomes)])
         self._add(piece, Tallied(len(outcomes) - failed, failed, candidate.compute_s))
@@ -74,6 +77,7 @@ class JobResults:
         self.items_done -= tallied.done
         self.items_failed -= tallied.failed
         self.compute_s -= tallied.compute_s
+        self._files.revoke(piece.chunk)
         self._sink.remove(range(piece.start, piece.stop))
 
     def _add(self, piece: Piece, tallied: Tallied) -> None:

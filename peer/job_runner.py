@@ -13,6 +13,7 @@ from dht.directory import Directory
 from peer.candidates import Candidates
 from peer.deadline import DeadlineTimer
 from peer.evidence import Evidence
+from peer.hand_outs import HandOuts
 from peer.job_answers import JobAnswers
 from peer.job_effects import JobEffects
 from peer.job_items import JobItems
@@ -25,12 +26,15 @@ from peer.job_view import funnel_in_words, funnel_of, measured, worker_views
 from peer.job_watch import watched
 from peer.local_slots import LocalSlots, LocalWork
 from peer.result_checks import ResultChecks
+from peer.result_files import ResultFiles
+from peer.result_views import ResultViews
 from peer.seam import Seam
 from peer.views import JobRequest, JobState, JobView
 from peer.worker_pool import WorkerPool
 from protocol.adaptive import parse_policy
-from protocol.comparators import parse_comparator
+from protocol.comparators import Kind, parse_comparator
 from protocol.errors import LocalError
+from protocol.handed_out import Stamp
 from protocol.ids import JobId, PeerId
 from protocol.job_events import (
     CancelJob,
@@ -47,11 +51,13 @@ from protocol.job_events import (
     WorkerReady,
 )
 from protocol.job_machine import JobMachine
-from protocol.limits import LOCAL_CHUNK_CREDIT
+from protocol.limits import BID_WINDOW_S, LOCAL_CHUNK_CREDIT
 
 log = logging.getLogger(__name__)
 
 SLOTS_WANTED_MAX = 4096
+HAND_OVER_GRACE_S = BID_WINDOW_S + 1.0
+"""How long the own slots of a job that goes on wait: else they would begin with what workers have already."""
 
 _STATE_OF = {
     Ending.DONE: JobState.DONE,
@@ -87,12 +93,16 @@ class JobRunner:
         self._request = request
         self._books = books
         can_execute = check_runnable(request, policy, seam)
+        comparator = parse_comparator(request.compare)
+        if comparator.kind is Kind.RENDER and not can_execute:
+            # Pictures of different machines cannot be held against each other here.
+            request = self._request = msgspec.structs.replace(request, same_platform=True)
         self._open_ended = open_ended
         self._items = JobItems(numbers)
         self._sizes_bytes = self._items.add(request.items)
-        comparator = parse_comparator(request.compare)
         self._candidates = Candidates(comparator, seam.data_folder)
-        self._results = JobResults(books.results, self._candidates)
+        self._files = ResultFiles(books.files, self._fail)
+        self._results = JobResults(books.results, self._candidates, self._files)
         rules = rules_of(request, policy, can_execute=can_execute)
         self._machine = JobMachine(rules, seam.random)
         self._owing = JobOwing(self._machine.workers)
@@ -101,28 +111,22 @@ class JobRunner:
         signed = seam.identity.sign(manifest)
         self._standing = Standing(seam.wall_clock, books.on_change)
         self._checks = ResultChecks(seam.executor, manifest, self._items, self._fail) if rules.self_checking else None
+        sees = comparator.kind is Kind.RENDER and can_execute
+        self._views = ResultViews(seam.executor, manifest, self._fail) if sees else None
+        environment = seam.executor.environment(request.runtime) if sees else b""
         evidence = Evidence(signed)
-        answers = JobAnswers(
-            job,
-            self._me,
-            self._items,
-            self._candidates,
-            evidence,
-            self._checks,
-            books,
-            tell=self.tell,
-            note=self.note,
-            fail=self._fail,
-        )
+        answers = self._answers(evidence, environment)
         wanted = SLOTS_WANTED_MAX if open_ended else min(SLOTS_WANTED_MAX, len(self._items) * policy.replicas)
         terms = JobTerms(job, signed, request, max(1, wanted), books.trust, books.on_stranger, needs_of(request))
-        self._pool = WorkerPool(seam, directory, terms, answers)
+        stamp = Stamp(seam.identity.seed, job)
+        outs = HandOuts(stamp, self._items, request.item_timeout_s, seam.wall_clock, books.leases)
+        self._pool = WorkerPool(seam, directory, terms, outs, answers)
         work = LocalWork(seam.executor, manifest, self._items.payload, answers.on_local, answers.on_audited)
         self._local = LocalSlots(work, request.local)
         self._effects = JobEffects(
             job=job,
             me=self._me,
-            proves_by_digest=request.compare == "exact",
+            proves_by_digest=comparator.kind in (Kind.EXACT, Kind.RENDER),
             items=self._items,
             candidates=self._candidates,
             results=self._results,
@@ -132,6 +136,23 @@ class JobRunner:
             books=books,
             note=self.note,
             on_ended=self._on_ended,
+        )
+
+    def _answers(self, evidence: Evidence, environment: bytes) -> JobAnswers:
+        return JobAnswers(
+            self._job,
+            self._me,
+            self._items,
+            self._candidates,
+            evidence,
+            self._checks,
+            self._files,
+            self._views,
+            environment,
+            self._books,
+            tell=self.tell,
+            note=self.note,
+            fail=self._fail,
         )
 
     # Running.
@@ -145,21 +166,36 @@ class JobRunner:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.run)
             nursery.start_soon(self._local.run)
+            nursery.start_soon(self._files.run)
             if self._checks is not None:
                 nursery.start_soon(self._checks.run)
+            if self._views is not None:
+                nursery.start_soon(self._views.run)
             nursery.start_soon(self._timer.run)
             await trio.lowlevel.checkpoint()
-            self._begin()
+            self._begin(nursery)
             await self._standing.wait_finished()
             await self._pool.close(self._standing.message or "the job is done")
             nursery.cancel_scope.cancel()
 
-    def _begin(self) -> None:
+    def _begin(self, nursery: trio.Nursery) -> None:
         self.tell(ItemsAdded(self._sizes_bytes))
-        if self._request.local:
-            self.tell(WorkerReady(self._me, self._request.local, LOCAL_CHUNK_CREDIT, price=0.0, speed=1.0, local=True))
+        if self._books.leases is not None and self._books.leases.earlier:
+            # Workers have the time to say what they have of an earlier run.
+            nursery.start_soon(self._join_in, min(HAND_OVER_GRACE_S, self._request.worker_wait_s / 2))
+        else:
+            self._take_part()
         if not self._open_ended:
             self.tell(ItemsClosed())
+
+    async def _join_in(self, after_s: float) -> None:
+        await trio.sleep(after_s)
+        self._take_part()
+
+    def _take_part(self) -> None:
+        """This machine works too."""
+        if self._request.local:
+            self.tell(WorkerReady(self._me, self._request.local, LOCAL_CHUNK_CREDIT, price=0.0, speed=1.0, local=True))
 
     def tell(self, event: Event) -> None:
         """One event into the machine, its effects out. A local error ends the job, not the peer."""
@@ -189,14 +225,14 @@ class JobRunner:
 
     def owed(self) -> list[Debt]:
         """What this run owes so far, by lease; nothing once it has ended, since then it has paid."""
-        return [] if self.finished else self._owing.debts(self._pool.leases(), self._books.trust.banned())
+        return [] if self.finished else self._owing.debts(self._pool.payments.leases, self._books.trust.banned())
 
     def pay_earlier(self, debts: Sequence[Debt]) -> None:
         """Pay for runs of this job that were cut off, as it ends; who is banned by now has forfeited it."""
         banned = self._books.trust.banned()
         for debt in debts:
             if debt.peer not in banned:
-                self._pool.pay_earlier(debt, self._books.add_receipt)
+                self._pool.payments.pay_earlier(debt, self._books.add_receipt)
 
     def add_items(self, items: Sequence[object]) -> range:
         """More items of an open job; returns their numbers. Raises `LocalError` naming a bad one."""
@@ -236,6 +272,7 @@ class JobRunner:
         if self.finished:
             return
         self._standing.end(state, message)
+        self._files.close()
         for peer, tally in self._machine.workers.tallies.items():
             if tally.banned is None and tally.clean > tally.clean_before:
                 self._books.add_clean(peer, tally.clean - tally.clean_before, tally.audits)
@@ -256,8 +293,8 @@ class JobRunner:
         """Whether the job has ended."""
         return self._standing.finished
 
-    def view(self) -> JobView:
-        """The job at this moment."""
+    def view(self, *, so_far: bool = False) -> JobView:
+        """The job at this moment; `so_far`: with the bound that holds for what there is, which takes a moment."""
         sent, received = self._pool.traffic()
         view = JobView(
             id=self._job,
@@ -280,11 +317,11 @@ class JobRunner:
             bytes_received=received,
             events=self._standing.story(),
         )
-        view = measured(view, self._machine, self._results)
+        view = measured(view, self._machine, self._results, so_far=so_far)
         view = msgspec.structs.replace(
             view,
-            credits=view.credits + self._pool.earlier_credits,
-            price=view.price + self._pool.earlier_price,
+            credits=view.credits + self._pool.payments.earlier_credits,
+            price=view.price + self._pool.payments.earlier_price,
         )
         return watched(view, self._machine, self._pool.auction, trio.current_time())
 

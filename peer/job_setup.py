@@ -6,8 +6,10 @@ from math import inf
 
 import msgspec
 
+from peer.hand_outs import LeaseNotes
 from peer.job_results import ResultSink
 from peer.own_machine import own_machine
+from peer.result_files import Shelf
 from peer.seam import Seam
 from peer.trust_book import TrustBook
 from peer.views import JobRequest, JobView
@@ -45,6 +47,10 @@ class JobBooks:
     add_clean: Callable[[str, float, int], None]
     """A peer has earned so many clean results, so many of them confirmed by our own executions."""
     add_receipt: Callable[[Receipt], None]
+    files: Shelf | None
+    """Where files of results are kept; None: nowhere."""
+    leases: LeaseNotes | None
+    """None for a job that cannot go on after a restart."""
     on_change: Callable[[], None]
     on_end: Callable[[], None]
     on_effect: Callable[[Effect], None]
@@ -75,6 +81,7 @@ def needs_of(request: JobRequest) -> Requirements:
         gpu=request.gpu[:SHORT_TEXT_LENGTH_MAX],
         runtime_version=request.runtime_version[:SHORT_TEXT_LENGTH_MAX],
         disk_bytes=request.disk_bytes,
+        sandbox=request.sandbox[:SHORT_TEXT_LENGTH_MAX],
     )
     if problem := needs.problem():
         raise LocalError(f"--{problem}")
@@ -144,5 +151,5 @@ def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifes
             JobBlob(name=one.name, blob=blob_digest(parse_blob_id(one.id)), size_bytes=one.size_bytes)
             for one in request.blobs
         ),
-        blob_holder=coordinator if request.blobs else PeerId(""),
+        blob_holder=coordinator,
     )

@@ -55,12 +55,19 @@ def _chunks(before: Mapping[str, int], run: Mapping[str, int]) -> dict[str, int]
 
 
 def _bound(before: JobView, run: JobView, kept: int) -> float | None:
-    """The share of wrong results that is to be expected: that of each part, by its number of items."""
+    """The share of wrong results that is to be expected: that of each part, by its number of items.
+
+    What a run that was cut off had in the journal, and not yet in its figures, is taken for checked by nobody: how that
+    was checked died with the run.
+    """
+    done = run.items_done + run.items_failed
+    if run.error_bound is None and (done or not run.state.is_final):
+        return None
     if not kept:
         return run.error_bound
-    if before.error_bound is None or run.error_bound is None:
-        return None
-    return (before.error_bound * kept + run.error_bound * run.items) / max(1, kept + run.items)
+    known = min(kept, before.items_done + before.items_failed) if before.error_bound is not None else 0
+    wrong = (before.error_bound or 0.0) * known + before.assume_liars * (kept - known)
+    return (wrong + (run.error_bound or 0.0) * done) / (kept + done)
 
 
 def _workers(before: Sequence[WorkerView], run: Sequence[WorkerView], suspects: Collection[str]) -> list[WorkerView]:
@@ -85,6 +92,7 @@ def _added(then: WorkerView, now: WorkerView) -> WorkerView:
         chunks_done=then.chunks_done + now.chunks_done,
         items_done=then.items_done + now.items_done,
         compute_s=then.compute_s + now.compute_s,
+        handed_over=then.handed_over + now.handed_over,
         failures=then.failures + now.failures,
         audits=then.audits + now.audits,
         revoked=then.revoked + now.revoked,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from peer.hand_over import CheckedResult
 from peer.trust_book import TrustBook
 from peer.views import JobRequest
-from peer.worker_link import CheckedResult
 from protocol.capability import Capability
 from protocol.ids import ChunkId, JobId, PeerId
 from protocol.job_events import Event
@@ -55,7 +55,7 @@ class JobTerms:
             missing.append("your pairing")
         return missing
 
-    def call(self, call_id: int) -> Call:
+    def call(self, call_id: int, *, takes_kept: bool) -> Call:
         """The call for bids."""
         return Call(
             call_id=call_id,
@@ -67,4 +67,5 @@ class JobTerms:
             price_max=self.request.price_max,
             deadline_s=self.request.deadline_s or 0.0,
             needs=self.needs,
+            takes_kept=takes_kept,
         )

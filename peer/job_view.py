@@ -73,6 +73,7 @@ def _worker(peer: PeerId, tally: Tally, machine: JobMachine, auction: AuctionMac
         chunks_done=tally.chunks,
         items_done=tally.items,
         compute_s=tally.compute_s,
+        handed_over=tally.handed_over,
         failures=tally.failures,
         audits=tally.audits,
         revoked=tally.revoked,
@@ -99,8 +100,8 @@ def _chunks(machine: JobMachine) -> dict[str, int]:
     return {"pending": left, **counts} if left else counts
 
 
-def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView:
-    """The view with all that is counted or summed."""
+def measured(view: JobView, machine: JobMachine, results: JobResults, *, so_far: bool = False) -> JobView:
+    """The view with all that is counted or summed; `so_far`: with the bound that holds for what there is."""
     court, tallies = machine.court, machine.workers.tallies.values()
     executions = sum(tally.items for tally in tallies) + court.audited_items
     done = results.items_done + results.items_failed
@@ -115,7 +116,7 @@ def measured(view: JobView, machine: JobMachine, results: JobResults) -> JobView
         compute_total_s=total_s,
         speed_up=results.compute_s / view.elapsed_s if view.elapsed_s > 0 else 0.0,
         overhead=executions / done if done else 0.0,
-        **plan_of(machine),
+        **plan_of(machine, so_far=so_far),
         audits=court.audits,
         votes=court.votes,
         mismatches=court.mismatches,

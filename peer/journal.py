@@ -8,8 +8,10 @@ with `synchronous=NORMAL`. What survives:
   in the operating system's cache, which outlives the process; one that was not committed is as if it had not begun.
 - A machine that loses power, or its kernel: all but the last transactions. The log is flushed to the disk when it
   is moved into the file (each 1000 pages or so), not at each commit, which would cost each result some milliseconds.
-  What is lost is lost from the end, never out of the middle, and the file stays whole: results that a worker was
-  already paid for may have to be computed again, but none counts that was not given.
+  What is lost is lost from the end, never out of the middle, and the file stays whole.
+- Not lost even then is what others may have heard of and what follows from it is worth a flush: a job that was
+  taken, its end with the receipts given for it, a ban for a lie with the doubt that it casts. These transactions are
+  `durable`: all up to them is on the disk before they return, and before a message about them can leave.
 """
 
 import json
@@ -45,6 +47,8 @@ class Journal:
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         self._connection = connection
         self._name = name
+        self._durable = False
+        """Whether the connection flushes at each commit; as `_connect` leaves it."""
 
     @classmethod
     def open(cls, path: Path | None) -> "Journal":
@@ -61,7 +65,7 @@ class Journal:
 
     def add_job(self, view: JobView, request: JobRequest) -> None:
         """Keep a new job; the oldest finished ones beyond `JOBS_KEPT_MAX` go."""
-        with self.transaction() as connection:
+        with self.transaction(durable=True) as connection:
             connection.execute(
                 "INSERT INTO jobs (id, place, final, view, request) "
                 "VALUES (?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs), ?, ?, ?)",
@@ -101,7 +105,7 @@ class Journal:
         old = connection.execute(
             "SELECT id FROM jobs WHERE final AND place <= (SELECT MAX(place) FROM jobs) - ?", (JOBS_KEPT_MAX,)
         ).fetchall()
-        for table, column in (("results", "job"), ("logs", "job"), ("owed", "job"), ("jobs", "id")):
+        for table, column in (("results", "job"), ("logs", "job"), ("owed", "job"), ("leases", "job"), ("jobs", "id")):
             connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
 
     # Results and logs.
@@ -210,7 +214,12 @@ class Journal:
     def end_run(self, job_id: JobId) -> None:
         """The run of the job was cut off: what it owed is owed by an earlier run from now on."""
         with self.transaction() as connection:
-            connection.execute("UPDATE owed SET earlier = 1 WHERE job = ?", (job_id,))
+            connection.execute(
+                "INSERT INTO owed SELECT job, lease, peer, credits, price, 1 FROM owed WHERE job = ? AND NOT earlier "
+                "ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, price = price + excluded.price",
+                (job_id,),
+            )
+            connection.execute("DELETE FROM owed WHERE job = ? AND NOT earlier", (job_id,))
 
     def owed_earlier(self, job_id: JobId) -> list[Debt]:
         """What runs of the job that were cut off still owe."""
@@ -230,7 +239,11 @@ class Journal:
         known_by = encoding.encode([given, peer, receipt.lease, receipt.sequence])
         with self.transaction() as connection:
             if given:
-                connection.execute("DELETE FROM owed WHERE job = ? AND lease = ?", (receipt.job, receipt.lease))
+                # One without chunks pays for earlier runs; see `PoolPayments`.
+                connection.execute(
+                    "DELETE FROM owed WHERE job = ? AND lease = ? AND earlier = ?",
+                    (receipt.job, receipt.lease, not receipt.chunks),
+                )
             connection.execute(
                 "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
                 (digest(known_by), given, peer, receipt.job, receipt.credits, envelope_bytes),
@@ -282,13 +295,22 @@ class Journal:
             return self._connection.execute(statement, values).fetchall()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of what is done within, or nothing. Within another one it is a part of that."""
-        with _explained(self._name), nullcontext() if self._connection.in_transaction else self._begun():
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All of what is done within, or nothing. Within another one it is a part of that.
+
+        `durable`: when it returns, it and all before it survive a power cut; some milliseconds. Not within another one
+        that is not.
+        """
+        within = self._connection.in_transaction
+        assert self._durable or not (within and durable), "a part of a transaction cannot be flushed before the whole"
+        with _explained(self._name), nullcontext() if within else self._begun(durable):
             yield self._connection
 
     @contextmanager
-    def _begun(self) -> Iterator[None]:
+    def _begun(self, durable: bool) -> Iterator[None]:
+        if durable != self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -40,6 +40,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE owed (job TEXT, lease TEXT, peer TEXT, credits REAL, price REAL, earlier INTEGER,
            PRIMARY KEY (job, lease)) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE owed RENAME TO owed_before",
+        # A worker may earn something in this run for a lease that an earlier one was cut off with, and owes for.
+        """CREATE TABLE owed (job TEXT, lease TEXT, peer TEXT, credits REAL, price REAL, earlier INTEGER,
+           PRIMARY KEY (job, lease, earlier)) WITHOUT ROWID""",
+        "INSERT INTO owed SELECT * FROM owed_before",
+        "DROP TABLE owed_before",
+        "CREATE TABLE leases (job TEXT, lease TEXT, peer TEXT, price REAL, speed REAL, PRIMARY KEY (job, lease)) "
+        "WITHOUT ROWID",
+        """CREATE TABLE kept (id INTEGER PRIMARY KEY AUTOINCREMENT, coordinator TEXT, lease TEXT, chunk INTEGER,
+           kept BLOB, data BLOB, at_unix_s REAL, UNIQUE (coordinator, lease, chunk))""",
+        "ALTER TABLE jobs ADD COLUMN deaths INTEGER DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN stood INTEGER DEFAULT 0",
+    ),
 )
 
 

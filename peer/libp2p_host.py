@@ -190,6 +190,11 @@ class Libp2pHost(RequestsOverStreams):
         peers = [PeerId(peer_id.to_base58()) for peer_id in self._swarm.connections]
         return sorted(peer for peer in peers if self._dialer.live_connections(peer))
 
+    def callers(self) -> Sequence[PeerId]:
+        """See `protocol.network.Host`."""
+        live = ((peer, self._dialer.live_connections(peer)) for peer in self.connected_peers())
+        return [peer for peer, connections in live if not all(one.is_initiator_value for one in connections)]
+
     async def close(self) -> None:
         """Close all connections and listeners, within `CLOSE_TIMEOUT_S` even when cancelled. Idempotent."""
         if self._closed:

@@ -18,7 +18,9 @@ from peer.coordinator import Coordinator
 from peer.core import AvailabilityChanged, JobsResumed, Joined, NodeEvent, NodeSettings, Part, PeerCore
 from peer.data_folder import DataFolder
 from peer.door import Door
+from peer.job_blobs import JobBlobs
 from peer.journal import Journal
+from peer.kept_shelf import JournalShelf
 from peer.node_views import peer_views, status_view
 from peer.owner_side import OwnerSide
 from peer.reachability import try_peers
@@ -70,6 +72,7 @@ class Node:
             memory=JournalMemory(journal, self.door.leave),
             book=journal,
             worker_executor=owner.executor,
+            shelf=JournalShelf(journal, seam.wall_clock),
         )
         self.dht = self.core.dht
         self.directory = self.core.directory
@@ -79,7 +82,7 @@ class Node:
         )
         self.blobs = Blobs(seam, self.dht, BlobStore(folder.blobs))
         self.transfers = BlobTransfers(self.blobs)
-        self.coordinator = Coordinator(seam, self.directory, journal, self.accusations)
+        self.coordinator = Coordinator(seam, self.directory, journal, self.accusations, shelf=JobBlobs(self.blobs))
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop`; started once the control API answers.

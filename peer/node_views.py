@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from peer.kept_view import KeptView
 from peer.views import PeerView, StatusView
 from protocol.capability import Capability
 from protocol.ids import PeerId
@@ -28,6 +29,7 @@ def status_view(node: "Node") -> StatusView:
         addresses=addresses,
         bootstrap=[f"{address}/p2p/{node.seam.identity.peer_id}" for address in addresses],
         connected=len(node.seam.host.connected_peers()),
+        callers=len(node.seam.host.callers()),
         dht_contacts=node.dht.contact_count,
         records=node.dht.record_count,
         slots=numbers.slots,
@@ -45,6 +47,7 @@ def status_view(node: "Node") -> StatusView:
         complaint=node.complaints.last,
         availability=node.availability.view(),
         limits=node.owner.in_words,
+        kept=[KeptView(coordinator=o.coordinator, results=o.results, size_bytes=o.size_bytes) for o in numbers.kept],
         asked=len(node.door.asked()),
     )
 

@@ -13,12 +13,14 @@ from protocol.requirements import Machine
 
 def own_machine(executor: Executor, folder: Path | None) -> Machine:
     """All of it, whatever its owner offers to others."""
+    offers = executor.offers()
     return Machine(
         cores=min(os.cpu_count() or 1, CHUNKS_PER_BATCH_MAX),
         memory_bytes=int(psutil.virtual_memory().total),
         disk_bytes=free_disk_bytes(folder),
         gpus=find_gpus(),
-        versions={offer.name: offer.version for offer in executor.offers()},
+        versions={offer.name: offer.version for offer in offers},
+        sandboxes={offer.name: offer.sandbox for offer in offers},
     )
 
 

@@ -12,15 +12,18 @@ from peer.accept import Accept
 from protocol.availability import ALWAYS, Schedule, parse_schedule
 from protocol.errors import LocalError
 from protocol.limits import CHUNKS_PER_BATCH_MAX, MIB
-from protocol.requirements import parse_size
+from protocol.requirements import STRONG_SANDBOXES, WEAK_SANDBOXES, parse_size
 
+PROGRAM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z"
 NICE_DEFAULT = 19
 """BOINC's: whatever the owner does goes first."""
 MEMORY_BYTES_MIN = 64 * MIB
 MEMORY_BYTES_MAX = 2**50
 MAX_CPU_MIN = 0.05
 PRICE_MAX = 1e6
-RUNTIMES = ("python",)
+SANDBOX_AUTO = "auto"
+"""The strongest that works."""
+SANDBOXES = (SANDBOX_AUTO, *STRONG_SANDBOXES, *WEAK_SANDBOXES)
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -40,7 +43,10 @@ class OwnerSettings:
     """The share of the time that a runner may compute."""
     accept: Accept = Accept.ANYONE
     runtimes: tuple[str, ...] | None = None
+    programs: tuple[str, ...] | None = None
+    """Which the command runtime offers, of those that are installed."""
     nice: int = NICE_DEFAULT
+    sandbox: str = SANDBOX_AUTO
 
 
 def settings_from(file: Mapping[str, str], command_line: Mapping[str, str]) -> OwnerSettings:
@@ -132,10 +138,29 @@ def _accept(text: str) -> Accept:
 
 
 def _runtimes(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(","))
-    if unknown := [name for name in names if name not in RUNTIMES]:
-        raise LocalError(f"takes runtimes out of {', '.join(RUNTIMES)}, not {unknown[0]!r}")
+    from peer.runtimes.registry import runtime_names
+
+    names, known = tuple(part.strip() for part in text.split(",")), runtime_names()
+    if unknown := [name for name in names if name.partition(":")[0] not in known]:
+        raise LocalError(f"takes runtimes out of {', '.join(known)}, not {unknown[0]!r}")
     return tuple(dict.fromkeys(names))
+
+
+def _programs(text: str) -> tuple[str, ...]:
+    from peer.runtimes.base import PROGRAMS_MAX
+
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if len(names) > PROGRAMS_MAX:
+        raise LocalError(f"takes at most {PROGRAMS_MAX} programs")
+    if wrong := [name for name in names if not re.match(PROGRAM_PATTERN, name)]:
+        raise LocalError(f"takes names of programs such as ffmpeg,convert, not {wrong[0]!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def _sandbox(text: str) -> str:
+    if text not in SANDBOXES:
+        raise LocalError(f"takes {', '.join(SANDBOXES)}, not {text!r}")
+    return text
 
 
 KEYS: Mapping[str, Callable[[str], object]] = {
@@ -148,6 +173,8 @@ KEYS: Mapping[str, Callable[[str], object]] = {
     "max-cpu": _max_cpu,
     "accept": _accept,
     "runtimes": _runtimes,
+    "programs": _programs,
     "nice": _whole(0, 19, "a number"),
+    "sandbox": _sandbox,
 }
 """How each setting is parsed. Parsers raise `LocalError` that goes on where the name of the setting ends."""

@@ -5,7 +5,7 @@ not part of it; wall time serves signed expiry alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
+from protocol.files import FileRef
 from protocol.messages.job import FailureKind
 from protocol.network import Host
 from protocol.signing import Identity
@@ -57,6 +58,15 @@ class BlobFiles(Protocol):
 
         Raises `LocalError` with the reason when one cannot be had or kept here.
         """
+
+    def folder(self) -> AbstractContextManager[Path]:
+        """A new empty folder for the files of chunks, removed in the end."""
+
+    async def place(self, file: FileRef, manifest: Manifest, at: Path) -> None:
+        """Put a file of an item there, read-only, fetched first where need be; raises `LocalError` with the reason."""
+
+    async def keep(self, descriptor: int, size_bytes: int, name: str) -> FileRef:
+        """Keep so many bytes of an open file, so that others can fetch them; raises `LocalError` with the reason."""
 
 
 class Executor(Protocol):

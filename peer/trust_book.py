@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from peer.journal import Journal
-from peer.views import EvidenceView, LedgerView, TrustView
+from peer.trust_views import EvidenceView, LedgerView, TrustView
 from protocol.bodies import Receipt
 from protocol.errors import LocalError
 from protocol.ids import PeerId
@@ -76,18 +76,30 @@ class TrustBook:
             self._add_evidence(peer, "clean", job, f"{clean:g} results stand; {audits} were executed again here")
 
     def caught(self, peer: str, job: str, what: str, proof: str = "") -> str:
-        """A result of its was found wrong; `proof` says where the proof is. What follows, for its owner."""
+        """A result of its was found wrong; `proof` says where the proof is. What follows, for its owner.
+
+        What counts on its word alone is in doubt from then on.
+        """
         record, now = self._record(peer), self._now()
         kind = "fault" if looks_faulty(record, now) else "lie"
-        self._save(after_wrong(record, what, now))
-        self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
+        # All or nothing: else its ban could outlive a crash, and the results that it makes doubtful stand.
+        with self._journal.transaction(durable=True):
+            self._save(after_wrong(record, what, now))
+            self._add_evidence(peer, kind, job, f"{what}; {proof}" if proof else what)
+            self._journal.doubt(peer)
         return consequence_in_words(record, now)
 
-    def rest(self, peer: str, kind: str, what: str, job: str = "") -> str:
-        """No work for it for `COOL_DOWN_S`: there is something against it, but no lie to us. What follows, in words."""
+    def rest(self, peer: str, kind: str, what: str, job: str = "", *, doubted: bool = False) -> str:
+        """No work for it for `COOL_DOWN_S`: there is something against it, but no lie to us. What follows, in words.
+
+        `doubted`: what counts on its word alone is in doubt all the same.
+        """
         record = self._record(peer)
-        self._save(replace(after_ban(record, what, self._now() + COOL_DOWN_S), paired=record.paired))
-        self._add_evidence(peer, kind, job, what)
+        with self._journal.transaction(durable=True):
+            self._save(replace(after_ban(record, what, self._now() + COOL_DOWN_S), paired=record.paired))
+            self._add_evidence(peer, kind, job, what)
+            if doubted:
+                self._journal.doubt(peer)
         return f"no more work from this coordinator for {COOL_DOWN_S / DAY_S:.0f} day"
 
     # What the owner asks and says.
@@ -107,8 +119,9 @@ class TrustBook:
 
     def ban(self, peer: str, seconds: float, reason: str) -> None:
         """No work for it for so long."""
-        self._save(after_ban(self._record(peer), reason, self._now() + seconds))
-        self._add_evidence(peer, "ban", "", f"banned by the owner: {reason}")
+        with self._journal.transaction(durable=True):
+            self._save(after_ban(self._record(peer), reason, self._now() + seconds))
+            self._add_evidence(peer, "ban", "", f"banned by the owner: {reason}")
 
     def pair(self, peer: str) -> None:
         """Its owner is known: its results are audited at the lowest rate from now on, and a ban is over."""

@@ -4,11 +4,12 @@ Plain frozen data without behaviour; times in seconds, prices in credits. Import
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from peer.kept_view import KeptView
 from protocol.limits import BLOB_NAME_PATTERN
 from protocol.planner import ASSUME_LIARS, AUDIT_SHARE, MAX_ERROR, MAX_OVERHEAD
 from protocol.requirements import CORES_MAX
@@ -77,6 +78,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """See `protocol/requirements.py` for this and the next two."""
     runtime_version: str = ""
     disk_bytes: Annotated[int, Meta(ge=0)] = 0
+    sandbox: str = "any"
+    """The least that a worker must run it in: `any` or `strong`."""
     paired_only: bool = False
     """Whether only peers that are paired here may work on it."""
     budget: Annotated[float, Meta(gt=0)] | None = None
@@ -116,6 +119,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     chunks_done: int = 0
     items_done: int = 0
     compute_s: float = 0.0
+    handed_over: int = 0
+    """Of its chunks, those whose results it had kept from an earlier run of the job."""
     failures: int = 0
     audits: int = 0
     revoked: int = 0
@@ -201,7 +206,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     max_error: float = MAX_ERROR
     assume_liars: float = ASSUME_LIARS
     error_bound: float | None = None
-    """The share of wrong results is not expected to be above this; None until results are final."""
+    """The share of wrong results is not expected to be above this; None while results may still be revoked."""
     audits: int = 0
     votes: int = 0
     mismatches: int = 0
@@ -228,64 +233,6 @@ class Retried(msgspec.Struct, frozen=True):
 
     items: int
     job: JobView
-
-
-class TrustView(msgspec.Struct, frozen=True, kw_only=True):
-    """What this peer has found out about another one as a worker."""
-
-    peer: str
-    clean: float = 0.0
-    """Results that stand, those from long ago counting less; after the dues it is audited in part only."""
-    audits: int = 0
-    """Of its results, those that were executed again here and right."""
-    offences: int = 0
-    paired: bool = False
-    banned_for_s: float = 0.0
-    reason: str = ""
-    seen_unix_s: float = 0.0
-
-
-class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened."""
-
-    at_unix_s: float
-    kind: str
-    """`clean`, `lie`, `fault`, `ban` or `pair`."""
-    job: str = ""
-    text: str = ""
-
-
-class TrustCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer and the evidence behind its numbers, the newest first."""
-
-    trust: TrustView
-    evidence: list[EvidenceView] = []
-
-
-class TrustAction(msgspec.Struct, frozen=True, kw_only=True):
-    """What the owner wants done about a peer."""
-
-    action: Literal["ban", "pair", "forget"]
-    seconds: Annotated[float, Meta(gt=0)] = 30 * 86400.0
-    reason: str = "the owner said so"
-
-
-class LedgerView(msgspec.Struct, frozen=True, kw_only=True):
-    """Credits between this peer and another one."""
-
-    peer: str
-    earned: float = 0.0
-    """By our work for it, as its receipts say."""
-    spent: float = 0.0
-    """On its work for us, as our receipts say."""
-    pending: float = 0.0
-    """For its results in jobs that run: forfeited if a lie of its is found before they end."""
-    receipts: int = 0
-
-    @property
-    def balance(self) -> float:
-        """What it owes us, in credits; below zero what we owe it."""
-        return self.earned - self.spent
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -353,6 +300,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: list[str]
     """Whole multiaddrs, /p2p part included: what another machine gives to --bootstrap."""
     connected: int
+    callers: int = 0
+    """How many of them have dialled this peer: they can reach it."""
     dht_contacts: int
     records: int
     slots: int
@@ -373,6 +322,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     availability: AvailabilityView = AvailabilityView()
     limits: str = ""
     """What else its owner has set, in words."""
+    kept: list[KeptView] = []
     asked: int = 0
     """How many coordinators wait for the owner's leave."""
 

@@ -18,6 +18,7 @@ from peer.worker_session import WorkerSession
 from protocol.bodies import Receipt
 from protocol.errors import LocalError, RemoteError, Unavailable
 from protocol.ids import PeerId
+from protocol.kept_results import KeptFor, KeptShelf
 from protocol.limits import COORDINATORS_REMEMBERED_MAX
 from protocol.network import JOB_PROTOCOL, Stream
 from protocol.signing import Envelope
@@ -59,6 +60,8 @@ class WorkerNumbers:
     sessions: int
     chunks_run: int
     credits_earned: float
+    kept: tuple[KeptFor, ...]
+    """Results for coordinators that vanished."""
     violations: int
     """Sessions that were reset because the coordinator broke the protocol."""
 
@@ -66,9 +69,10 @@ class WorkerNumbers:
 class Worker:
     """The worker role of one peer.
 
-    `memory` says whom to serve first. `on_receipt` is called, without waiting, for each receipt before anything
-    else happens; a `LocalError` from it is logged. `on_complaint` is told, without waiting, what a coordinator says was
-    wrong. Raises `LocalError` when a runtime's environment cannot be told.
+    `memory` says whom to serve first; on `shelf` results are kept for coordinators that vanished. `on_receipt` is
+    called, without waiting, for each receipt before anything else happens; a `LocalError` from it is logged.
+    `on_complaint` is told, without waiting, what a coordinator says was wrong. Raises `LocalError` when a runtime's
+    environment cannot be told.
     """
 
     def __init__(
@@ -79,15 +83,21 @@ class Worker:
         on_receipt: OnReceipt | None = None,
         on_complaint: OnComplaint = lambda coordinator, text: None,
         memory: WorkerMemory = NO_MEMORY,
+        shelf: KeptShelf | None = None,
     ) -> None:
         self._seam = seam
         self._on_receipt = on_receipt
         self._on_complaint = on_complaint
-        policy = replace(policy, versions={offer.name: offer.version for offer in seam.executor.offers()})
+        offers = seam.executor.offers()
+        policy = replace(
+            policy,
+            versions={offer.name: offer.version for offer in offers},
+            sandboxes={offer.name: offer.sandbox for offer in offers},
+        )
         names = sorted(policy.versions)
-        offered = [name for name in names if policy.runtimes is None or name in policy.runtimes]
+        offered = [name for name in names if policy.offers(name)]
         environments = {name: seam.executor.environment(name) for name in offered}
-        self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory)
+        self._machine = WorkerMachine(seam.identity, policy, environments, seam.random, memory, shelf)
         self._capacity = trio.CapacityLimiter(max(1, policy.slots))
         self._numbers = itertools.count()
         self._sessions: dict[int, WorkerSession] = {}
@@ -98,6 +108,7 @@ class Worker:
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled or `stop_politely`; sessions that are open then are reset."""
+        self._machine.restore(trio.current_time())
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -140,6 +151,7 @@ class Worker:
             sessions=len(self._sessions),
             chunks_run=machine.chunks_run,
             credits_earned=machine.ledger.credits,
+            kept=tuple(machine.kept()),
             violations=sum(self._violations.values()),
         )
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import trio
 
+from peer.hand_outs import HandOuts
+from peer.hand_over import CheckedResult, HandOver
 from protocol.channel import MessageChannel
 from protocol.chunk import Failure
 from protocol.commitments import CommitmentTerms, Committed, SignedBatch, check_commitment
@@ -38,8 +40,9 @@ from protocol.messages.job import (
     Refusal,
     Results,
 )
+from protocol.messages.kept import Kept, KeptChunk
 from protocol.network import Stream
-from protocol.outcomes import decode_outcomes
+from protocol.outcomes import decode_outcomes, files_of
 from protocol.parties import party_of
 from protocol.payloads import PayloadCollector, inline_or_parts
 from protocol.payroll import believable_s
@@ -53,18 +56,6 @@ RESULT_BATCHES_PER_PASS_MAX = 4
 an owner who asks for the status waits for a dozen of them."""
 RESULTS_WAIT_S_MAX = 0.5
 """So long at most for a turn, since a worker's signs of life come behind its results."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedResult:
-    """A result whose commitment, digest and form are right; whether it is true is another matter."""
-
-    piece: Piece
-    data: bytes
-    compute_s: float
-    log: bytes
-    batch: SignedBatch
-    """The commitment that it came with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +88,21 @@ class LinkOwner(Protocol):
     def on_failure(self, link: "WorkerLink", piece: Piece, failure: Failure, log: bytes) -> None:
         """A chunk that could not be run to its end."""
 
+    def on_kept(self, link: "WorkerLink", kept: KeptChunk, place: tuple[int, int]) -> None:
+        """The worker has something of an earlier run, for these places of this one."""
+
 
 class WorkerLink:
     """One open stream. `converse` runs it; `send` and `assign` queue messages and never block."""
 
     def __init__(
-        self, stream: Stream, job: JobId, manifest: bytes, owner: LinkOwner, pace: trio.CapacityLimiter
+        self,
+        stream: Stream,
+        job: JobId,
+        manifest: bytes,
+        owner: LinkOwner,
+        outs: HandOuts,
+        pace: trio.CapacityLimiter,
     ) -> None:
         self.channel = MessageChannel(stream, JOB_CODEC)
         self.party = party_of(stream.remote_address)
@@ -114,14 +114,20 @@ class WorkerLink:
         self._job = job
         self._manifest = manifest
         self._owner = owner
+        self._outs = outs
+        self.hand_over = HandOver(stream.remote_peer, job, manifest, outs, self, self.send)
+        self._settled: list[ChunkId] = []
         self._pace = pace
         self._terms: CommitmentTerms | None = None
         self._sequence = 0
         self._collector = PayloadCollector(RESULT_BYTES_COLLECTED_MAX)
         self._assigned: dict[ChunkId, _Given] = {}
         self._cancelled: dict[ChunkId, _Given] = {}
+        self.is_seen_off = False
+        """Whether its last words are said."""
         self._drained = trio.Event()
-        self._ended = trio.Event()
+        self.ended = trio.Event()
+        """Set once nothing comes any more."""
         self._outgoing_send, self._outgoing = trio.open_memory_channel[Message](MESSAGES_QUEUED_MAX)
 
     @property
@@ -132,7 +138,12 @@ class WorkerLink:
     # Out.
 
     def send(self, *messages: Message) -> None:
-        """Queue messages; raises `Unavailable` when the worker has not taken thousands of them."""
+        """Queue messages; raises `Unavailable` when the worker has not taken thousands of them.
+
+        After the last words nothing follows: a heartbeat that came just then would cut these off.
+        """
+        if self.is_seen_off:
+            return
         try:
             for message in messages:
                 self._outgoing_send.send_nowait(message)
@@ -151,25 +162,41 @@ class WorkerLink:
             if batch and (size + len(payload) > PAYLOAD_BYTES_PER_ASSIGN_MAX or len(batch) == CHUNKS_PER_BATCH_MAX):
                 self.send(Assign(lease=self.lease, chunks=tuple(batch)))
                 batch, size = [], 0
-            batch.append(Assignment(chunk=piece.chunk, digest=given.input, data=inline))
+            mark = self._outs.mark(self.peer, self.lease, piece, given.input)
+            batch.append(Assignment(chunk=piece.chunk, digest=given.input, data=inline, handed_out=mark))
             size += len(payload)
         self.send(Assign(lease=self.lease, chunks=tuple(batch)))
 
     def cancel(self, chunks: Sequence[ChunkId]) -> None:
         """Tell the worker that these are no longer wanted; a result that is under way is still let in."""
         assert self.lease is not None
+        chunks = [chunk for chunk in chunks if not self.hand_over.call_off(chunk)]
         for chunk in chunks:
             if (given := self._assigned.pop(chunk, None)) is not None:
                 self._cancelled[chunk] = given
         while len(self._cancelled) > CANCELLED_REMEMBERED_MAX:
             del self._cancelled[next(iter(self._cancelled))]
-        self.send(CancelChunks(lease=self.lease, chunks=tuple(chunks)))
+        if chunks:
+            self.send(CancelChunks(lease=self.lease, chunks=tuple(chunks)))
+
+    def settled(self, chunk: ChunkId) -> None:
+        """A result of a chunk that the worker has answered for is in the books: it hears so with a heartbeat."""
+        self._settled.append(chunk)
+
+    def beat(self) -> None:
+        """A sign of life, once there is a lease, with all that was settled since the last."""
+        if self.lease is None:
+            return
+        settled, self._settled = self._settled, []
+        for first in range(0, max(1, len(settled)), CHUNKS_PER_BATCH_MAX):
+            self.send(Heartbeat(lease=self.lease, settled=tuple(settled[first : first + CHUNKS_PER_BATCH_MAX])))
 
     async def finish(self, *messages: Message) -> None:
         """Send the last words, end the stream in an orderly way, wait for the other end; bounded in time.
 
         A reset at once would overtake the last words: what is under way may be thrown away by it.
         """
+        self.is_seen_off = True
         with trio.move_on_after(REQUEST_TIMEOUT_S):
             try:
                 for message in messages:
@@ -182,7 +209,7 @@ class WorkerLink:
             except trio.ClosedResourceError:
                 # Whoever was dismissed as the job ended is being seen off already: that must not be cut short.
                 pass
-            await self._ended.wait()
+            await self.ended.wait()
 
     # In.
 
@@ -199,7 +226,7 @@ class WorkerLink:
                     problem = error
                 nursery.cancel_scope.cancel()
         finally:
-            self._ended.set()
+            self.ended.set()
             with trio.CancelScope(shield=True):
                 await self._stream.reset()
         raise problem
@@ -242,10 +269,14 @@ class WorkerLink:
                 self._owner.on_ready(self, message)
             case PayloadPart(size_bytes=size) if size > CHUNK_RESULT_BYTES_MAX:
                 raise BadFrame(f"{self.peer} begins a result of {size} bytes; {CHUNK_RESULT_BYTES_MAX} is the most")
-            case PayloadPart() if self._terms is not None:
+            case PayloadPart() if self._terms is not None or self.hand_over.is_awaited:
                 self._collector.feed(message)
+            case Kept():
+                self.hand_over.on_kept(message)
             case Results(lease=lease) if lease == self.lease and self._terms is not None:
                 self._receive_results(message, self._terms)
+            case Results(lease=lease) if lease != self.lease:
+                self.hand_over.on_results(message, self._collector)
             case Heartbeat(lease=lease) if lease == self.lease:
                 self._owner.on_heard(self, message.running)
             case Leaving(lease=lease) if lease == self.lease:
@@ -275,12 +306,27 @@ class WorkerLink:
         data = self._collector.open(result.digest, result.data)
         if len(data) != result.size_bytes or len(data) > CHUNK_RESULT_BYTES_MAX:
             raise BadFrame(f"the result of chunk {result.chunk} by {self.peer} is not of the size it says")
-        decode_outcomes(data, piece.stop - piece.start)
+        files = files_of(data, decode_outcomes(data, piece.stop - piece.start))
+        environment = self._terms.environment if self._terms else b""
         compute_s = believable_s(result.compute_s, trio.current_time() - given.at)
-        return CheckedResult(piece, data, compute_s, result.log, batch)
+        return CheckedResult(piece, data, compute_s, result.log, batch, result.chunk, files, environment)
 
     def _receive_failure(self, failure: ChunkFailure) -> None:
         piece = self._take(failure.chunk).piece
+        self._owner.on_failure(self, piece, Failure(failure.kind, failure.item, failure.detail), failure.log)
+
+    # What it hands over (HandOverOwner).
+
+    def on_kept(self, kept: KeptChunk, place: tuple[int, int]) -> None:
+        """To the owner."""
+        self._owner.on_kept(self, kept, place)
+
+    def on_handed_over(self, result: CheckedResult) -> None:
+        """To the owner, as any result."""
+        self._owner.on_result(self, result)
+
+    def on_not_handed_over(self, piece: Piece, failure: ChunkFailure) -> None:
+        """To the owner, as any failure."""
         self._owner.on_failure(self, piece, Failure(failure.kind, failure.item, failure.detail), failure.log)
 
     def _take(self, chunk: ChunkId) -> _Given:

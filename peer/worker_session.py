@@ -1,6 +1,7 @@
 """One job stream on the worker's side, as tasks: a reader, a writer, and the slots of its lease.
 
-All sends go through one bounded queue, so that only one task writes. No rule lives here.
+All sends go through one bounded queue, so that only one task writes. The slots may outlive the stream: a coordinator
+that vanishes may come back for what they compute. No rule lives here.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from protocol.messages import Message
 from protocol.messages.job import JOB_CODEC
 from protocol.network import Stream
 from protocol.worker_events import (
+    CloseSlots,
     Effect,
     EndLease,
     EndSession,
@@ -29,11 +31,13 @@ from protocol.worker_events import (
     StartChunk,
     StartLease,
     StopChunk,
+    StreamGone,
 )
 
 OUTBOX_LENGTH_MAX = 256
 SEND_STALL_S_MAX = 30.0
 LINGER_S = 2.0
+CLOSE_TIMEOUT_S = 2.0
 
 
 class WorkerSession:
@@ -64,22 +68,42 @@ class WorkerSession:
         self._read_on = trio.Event()
         self._leases: dict[LeaseId, LeaseSlots] = {}
         self._nursery: trio.Nursery | None = None
+        """Of the leases, which outlive the stream where their coordinator vanishes."""
+        self._conversation = trio.CancelScope()
 
     async def run(self) -> None:
-        """Until the stream ends or `EndSession`; raises what ended it, but for an orderly end.
+        """Until the stream has ended and nothing runs for it any more; raises what ended it, but for an orderly end.
 
-        Raises (in groups) `RemoteError` when the coordinator broke the protocol, `Unavailable` when
-        the stream was cut. The stream is left for the caller to close or reset.
+        Raises (in groups) `RemoteError` when the coordinator broke the protocol, `Unavailable` when the stream was
+        cut. The stream is closed or reset long before, where chunks run on.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._write)
-            try:
-                await self._read()
-            except StreamClosed:
-                nursery.cancel_scope.cancel()
-        if self._overflowed:
-            raise RemoteError(f"{self._stream.remote_peer} asks without reading the answers")
+            cut = await self._converse()
+            if self._overflowed:
+                raise RemoteError(f"{self._stream.remote_peer} asks without reading the answers")
+            # The machine ends the lease now, or later, when nothing runs any more: only then does the nursery end.
+            self._handle(StreamGone(self.number))
+        if cut is not None:
+            raise cut
+
+    async def _converse(self) -> Unavailable | None:
+        """Read and write until the stream ends; then it is closed or reset. What cut it, unless its end was orderly."""
+        cut: Unavailable | None = None
+        try:
+            async with trio.open_nursery() as stream:
+                self._conversation = stream.cancel_scope
+                stream.start_soon(self._write)
+                try:
+                    await self._read()
+                except StreamClosed:
+                    stream.cancel_scope.cancel()
+        except* Unavailable as group:
+            cut = _first_of(group)
+        self._finishing = True
+        with trio.move_on_after(CLOSE_TIMEOUT_S):
+            await (self._stream.reset() if cut or self._overflowed else self._stream.close())
+        return cut
 
     def execute_nowait(self, effect: Effect) -> None:
         """Begin what the machine wants; never waits."""
@@ -92,6 +116,8 @@ class WorkerSession:
                 self._leases[lease].stop_nowait(slot)
             case StartLease():
                 self._start_lease(effect)
+            case CloseSlots(lease=lease):
+                self._leases[lease].close_nowait()
             case EndLease(lease=lease):
                 self._leases.pop(lease).end_nowait()
             case ReadOn():
@@ -109,8 +135,7 @@ class WorkerSession:
             self._outbox.send_nowait(effect)
         except trio.WouldBlock:
             self._overflowed = True
-            if self._nursery:
-                self._nursery.cancel_scope.cancel()
+            self._conversation.cancel()
 
     def _start_lease(self, effect: StartLease) -> None:
         assert self._nursery is not None
@@ -134,11 +159,15 @@ class WorkerSession:
                 self._handle(Sent(self.number, effect.lease))
         await self._stream.close()
         await trio.sleep(LINGER_S)
-        assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
+        self._conversation.cancel()
 
     async def _write_one(self, message: Message) -> None:
         with trio.move_on_after(SEND_STALL_S_MAX) as scope:
             await self.channel.send(message)
         if scope.cancelled_caught:
             raise Unavailable(f"{self._stream.remote_peer} did not read for {SEND_STALL_S_MAX:.0f} s")
+
+
+def _first_of(group: BaseExceptionGroup[Unavailable]) -> Unavailable:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -57,6 +57,11 @@ class LeaseSlots:
         """Stop what runs on the slot; it reports how that ended."""
         self._chunk_scopes[slot].cancel()
 
+    def close_nowait(self) -> None:
+        """No more chunks come: each runner closes as soon as nothing runs on it."""
+        for send, _ in self._inboxes:
+            send.close()
+
     def end_nowait(self) -> None:
         """Stop everything; nothing more is reported that matters."""
         self._scope.cancel()

@@ -51,7 +51,7 @@ class Manifest(SignedBody, frozen=True, kw_only=True):
     blobs: Annotated[tuple[JobBlob, ...], Meta(max_length=BLOBS_PER_JOB_MAX)] = ()
     """Files that the code finds at `/blobs/NAME`, and by `PEER_BLOB_NAME` in its environment."""
     blob_holder: PeerIdField = PeerId("")
-    """Who has them for certain: the coordinator. Others are found in the DHT."""
+    """Who has them for certain, and the files of items: the coordinator. Others are found in the DHT."""
 
 
 class Commitment(SignedBody, frozen=True, kw_only=True):

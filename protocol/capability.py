@@ -58,6 +58,7 @@ class Capability(SignedBody, frozen=True, kw_only=True):
             disk_bytes=self.disk_bytes,
             gpus=self.gpus,
             versions={offer.name: offer.version for offer in self.runtimes},
+            sandboxes={offer.name: offer.sandbox for offer in self.runtimes},
         )
 
 

@@ -61,6 +61,7 @@ TRANSITIONS: dict[tuple[ChunkState, Trigger], ChunkState] = {
     (ChunkState.LEASED, Trigger.START): ChunkState.RUNNING,
     (ChunkState.RUNNING, Trigger.START): ChunkState.RUNNING,
     (ChunkState.COMMITTED, Trigger.START): ChunkState.COMMITTED,
+    (ChunkState.PENDING, Trigger.COMMIT): ChunkState.COMMITTED,  # Handed over from an earlier run of the job.
     (ChunkState.LEASED, Trigger.COMMIT): ChunkState.COMMITTED,
     (ChunkState.RUNNING, Trigger.COMMIT): ChunkState.COMMITTED,
     (ChunkState.COMMITTED, Trigger.COMMIT): ChunkState.COMMITTED,
@@ -92,6 +93,14 @@ class Replica:
 
     assigned_at: float
     started_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a worker says it keeps of an earlier run, or still runs; waited for until this moment and no longer."""
+
+    until: float
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,8 @@ class Chunk:
     """The party of each peer that was given the chunk, where one could be told."""
     platforms: dict[PeerId, bytes] = field(default_factory=dict)
     """The same, of their platforms."""
+    promised: dict[PeerId, Promise] = field(default_factory=dict)
+    """Who is about to hand over a result of an earlier run."""
     wanted: int = 1
     """How many more results the verification asks for."""
     counted: tuple[PeerId, ...] = ()
@@ -173,21 +184,23 @@ class Chunk:
     @property
     def lacking(self) -> int:
         """Replicas to hand out yet."""
-        return 0 if self.state in SETTLED or self.state in FINAL else max(0, self.wanted - len(self.live))
+        if self.state in SETTLED or self.state in FINAL:
+            return 0
+        return max(0, self.wanted - len(self.live) - len(self.promised))
 
     def may_go_to(self, peer: PeerId, party: str | None, platform: bytes | None = None) -> bool:
         """Never twice to one peer, even if it gave no answer, nor to two peers that look like one party.
 
         Where a platform is given, only to those who have the same as those who were first.
         """
-        if any(peer in those for those in (self.live, self.votes, self.failures, self.lapsed)):
+        if any(peer in those for those in (self.live, self.votes, self.failures, self.lapsed, self.promised)):
             return False
         if platform is not None and any(platform != other for other in self._platforms_at_work()):
             return False
         return party is None or party not in self.parties.values()
 
     def _platforms_at_work(self) -> Iterator[bytes]:
-        return (self.platforms[peer] for peer in (*self.live, *self.votes) if peer in self.platforms)
+        return (self.platforms[peer] for peer in (*self.live, *self.votes, *self.promised) if peer in self.platforms)
 
     def forget_party(self, peer: PeerId) -> None:
         """The peer's replica is gone; its party may be asked again."""
@@ -203,3 +216,6 @@ class Chunk:
             assert self.votes, self.id
         if self.state in FINAL:
             assert not self.live, self.id
+        if self.state in SETTLED or self.state in FINAL:
+            assert not self.promised, self.id
+        assert not self.promised.keys() & (self.votes.keys() | self.live.keys()), self.id

@@ -4,6 +4,7 @@ Chunks that are finally accepted, failed or split are forgotten but for their nu
 holds only what is still in the balance.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -23,7 +24,11 @@ class ChunkBook:
         self.open: dict[ChunkId, Chunk] = {}
         self.settled: dict[ChunkId, Chunk] = {}
         self.sizes_bytes: list[int] = []
-        self.uncut_from = 0
+        self._uncut_from = 0
+        self._ahead: list[tuple[int, int]] = []
+        """Ranges beyond that which are in a chunk already, sorted."""
+        self._ahead_items = 0
+        self._by_start: dict[int, Chunk] = {}
         self._lacking: dict[ChunkId, Chunk] = {}
         self._next_id = 0
         self._finished: Counter[ChunkState] = Counter()
@@ -31,7 +36,7 @@ class ChunkBook:
     @property
     def uncut(self) -> int:
         """Items that are in no chunk yet."""
-        return len(self.sizes_bytes) - self.uncut_from
+        return len(self.sizes_bytes) - self._uncut_from - self._ahead_items
 
     @property
     def cut_count(self) -> int:
@@ -53,12 +58,38 @@ class ChunkBook:
 
     def cut(self, items: int, wanted: int) -> Chunk:
         """A new chunk of at most `items` items from the front, within the limit on its bytes."""
-        start, size, stop = self.uncut_from, 0, self.uncut_from
-        while stop < start + items and (stop == start or size + self.sizes_bytes[stop] <= CHUNK_INPUT_BYTES_MAX):
+        start, size, stop = self._uncut_from, 0, self._uncut_from
+        end = min(start + items, self._ahead[0][0] if self._ahead else len(self.sizes_bytes))
+        while stop < end and (stop == start or size + self.sizes_bytes[stop] <= CHUNK_INPUT_BYTES_MAX):
             size += self.sizes_bytes[stop]
             stop += 1
-        self.uncut_from = stop
+        self._move_on(stop)
         return self._new(start, stop, wanted)
+
+    def cut_out(self, start: int, stop: int, wanted: int) -> Chunk | None:
+        """A new chunk of exactly these items, wherever they are; None where one of them is in a chunk already."""
+        place = bisect_left(self._ahead, (start, stop))
+        before = self._ahead[place - 1][1] if place else self._uncut_from
+        after = self._ahead[place][0] if place < len(self._ahead) else len(self.sizes_bytes)
+        if not before <= start < stop <= after or sum(self.sizes_bytes[start:stop]) > CHUNK_INPUT_BYTES_MAX:
+            return None
+        if start == self._uncut_from:
+            self._move_on(stop)
+        else:
+            self._ahead.insert(place, (start, stop))
+            self._ahead_items += stop - start
+        return self._new(start, stop, wanted)
+
+    def of(self, start: int, stop: int) -> Chunk | None:
+        """The chunk of exactly these items, unless it is finished."""
+        chunk = self._by_start.get(start)
+        return chunk if chunk is not None and chunk.stop == stop else None
+
+    def _move_on(self, stop: int) -> None:
+        self._uncut_from = stop
+        while self._ahead and self._ahead[0][0] == self._uncut_from:
+            start, self._uncut_from = self._ahead.pop(0)
+            self._ahead_items -= self._uncut_from - start
 
     def split(self, chunk: Chunk, item: int, wanted: int) -> Chunk:
         """Part the chunk around one item, which is returned as a chunk of its own."""
@@ -72,6 +103,7 @@ class ChunkBook:
     def _new(self, start: int, stop: int, wanted: int) -> Chunk:
         chunk = Chunk(ChunkId(self._next_id), start, stop, wanted=wanted)
         self._next_id += 1
+        self._by_start[start] = chunk
         self.touch(chunk)
         return chunk
 
@@ -88,6 +120,8 @@ class ChunkBook:
                 index.pop(chunk.id, None)
         if chunk.state in FINAL:
             self._finished[chunk.state] += 1
+            if self._by_start.get(chunk.start) is chunk:
+                del self._by_start[chunk.start]
 
     def waiting_for(self, peer: PeerId, party: str | None, platform: bytes | None) -> Chunk | None:
         """The first of the waiting chunks that may go to this peer."""
@@ -110,6 +144,9 @@ class ChunkBook:
             chunk.check_invariants()
             assert (chunk.id in self._lacking) == (chunk.lacking > 0), chunk.id
         assert not self.open.keys() & self.settled.keys()
+        assert list(self._by_start.values()) == [c for c in self._by_start.values() if self.get(c.id) is c]
+        assert self._ahead_items == sum(stop - start for start, stop in self._ahead)
+        assert all(start > self._uncut_from for start, _ in self._ahead), "an item is cut twice"
 
     def _all(self) -> Iterator[Chunk]:
         yield from self.open.values()

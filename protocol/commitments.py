@@ -69,9 +69,11 @@ def commit(identity: Identity, terms: CommitmentTerms, sequence: int, results: S
 
 
 def check_commitment(
-    envelope: Envelope, terms: CommitmentTerms, sequence: int, results: Sequence[Committed], worker: PeerId
+    envelope: Envelope, terms: CommitmentTerms, sequence: int | None, results: Sequence[Committed], worker: PeerId
 ) -> SignedBatch:
     """The commitment, which must be by `worker`, to exactly `results` on these terms, with exactly this `sequence`.
+
+    None: with any, where results of an earlier lease are handed over, each of which counts once however often it comes.
 
     Raises `BadSignature` for another signer or a signature that is not valid, `BadFrame` for the rest.
     """
@@ -81,7 +83,9 @@ def check_commitment(
     return SignedBatch(envelope, tuple(results))
 
 
-def _problem(commitment: Commitment, terms: CommitmentTerms, sequence: int, results: Sequence[Committed]) -> str | None:
+def _problem(
+    commitment: Commitment, terms: CommitmentTerms, sequence: int | None, results: Sequence[Committed]
+) -> str | None:
     chunks = tuple(one.chunk for one in results)
     if (commitment.job, commitment.lease) != (terms.job, terms.lease):
         return "it belongs to another job or lease"
@@ -89,7 +93,7 @@ def _problem(commitment: Commitment, terms: CommitmentTerms, sequence: int, resu
         return "it is about another manifest"
     if commitment.environment != terms.environment:
         return "its environment is not the one that was announced"
-    if commitment.sequence != sequence:
+    if sequence is not None and commitment.sequence != sequence:
         return f"{'replayed' if commitment.sequence < sequence else 'skipped'}: number {sequence} is due"
     if not chunks or commitment.chunks != chunks:
         return "its chunks are not those of the results"

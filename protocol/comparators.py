@@ -10,6 +10,8 @@ without dimensions, arrays of one shape and equal numbers of other types, floats
 | `tolerance:auto,ATOL` | the same with RTOL 1e-6 at first; once 16 pairs of results agree, RTOL is a hundred \
 times the largest difference among them, from 1e-12 to 1e-6. Others who judge a dispute know 1e-6 alone |
 | `image:DB` | arrays have one type and shape and a PSNR of DB or more; all else is canonical |
+| `render:DB` | their files are: machines of one kind render to the byte. Those of machines of different kinds are \
+when the pictures in them have a PSNR of DB or more in each block (`protocol/pictures.py`) |
 | `verify` | the job's own `verify(item, result)` says so of each, see `peer/result_checks.py` |
 
 Whichever it is: truth values are no numbers, text is no bytes, lists are no arrays, and an item whose function raised
@@ -26,6 +28,7 @@ from protocol.arrays import TypedArray
 from protocol.errors import LocalError
 from protocol.ids import digest
 from protocol.outcomes import comparison_key
+from protocol.pictures import apart
 from protocol.result_values import as_array, canonical_outcome, decode_result, is_too_large, plain_number
 
 CALIBRATION_PAIRS = 16
@@ -36,7 +39,7 @@ ATOL_MAX = 1e300
 PSNR_DB_MIN, PSNR_DB_MAX = 1.0, 200.0
 _WAYS = (
     "exact, canonical, tolerance:RTOL,ATOL (RTOL auto or from 0 to below 1, for example tolerance:1e-6,1e-9), "
-    f"image:DB (PSNR from {PSNR_DB_MIN:g} to below {PSNR_DB_MAX:g}, for example image:40) or verify"
+    f"image:DB (PSNR from {PSNR_DB_MIN:g} to below {PSNR_DB_MAX:g}, for example image:40), render:DB or verify"
 )
 
 
@@ -50,6 +53,7 @@ class Kind(StrEnum):
     CANONICAL = "canonical"
     TOLERANCE = "tolerance"
     IMAGE = "image"
+    RENDER = "render"
     VERIFY = "verify"
 
 
@@ -76,7 +80,7 @@ class Comparator:
     @property
     def is_pairwise(self) -> bool:
         """Whether agreement is no equivalence, so that results must be held against one another, not their keys."""
-        return self.kind in (Kind.TOLERANCE, Kind.IMAGE)
+        return self.kind in (Kind.TOLERANCE, Kind.IMAGE, Kind.RENDER)
 
     def key(self, data: bytes) -> bytes:
         """The same for two results that agree, unless the comparator is pairwise: then for equal ones.
@@ -101,9 +105,12 @@ class Comparator:
         """How far two results are apart: 0 for equal ones, above `limit` when they do not agree.
 
         `tolerance`: the least RTOL with which they would agree. `image`: mean square error over the square of the peak.
+        `render`: as far as the results themselves tell; see `difference_of_views`.
         """
         if one == other:
             return 0.0
+        if self.kind is Kind.RENDER:
+            return math.inf
         first, second = decode_result(one), decode_result(other)
         if len(first) != len(second):
             return math.inf
@@ -111,11 +118,15 @@ class Comparator:
             return 0.0 if comparison_key(one) == comparison_key(other) else math.inf
         return self._largest(self._between_outcomes(a, b) for a, b in zip(first, second, strict=True))
 
+    def difference_of_views(self, one: bytes, other: bytes) -> float:
+        """`render`: how far the pictures of two results are apart, as `image` measures it, in the worst block."""
+        return apart(one, other)
+
     def difference_in_words(self, difference: float) -> str:
         """A difference as people see it."""
         if difference == 0:
             return "none above the absolute tolerance" if self.atol else "none"
-        if self.kind is Kind.IMAGE:
+        if self.kind in (Kind.IMAGE, Kind.RENDER):
             return f"PSNR {-10 * math.log10(difference):.1f} dB"
         return f"{difference:.2g} relative"
 
@@ -166,7 +177,7 @@ class Comparator:
         return array_numbers.noise(one, other, one.peak) if one.dtype == other.dtype else math.inf
 
 
-_WITH_VALUE = (Kind.TOLERANCE, Kind.IMAGE)
+_WITH_VALUE = (Kind.TOLERANCE, Kind.IMAGE, Kind.RENDER)
 EXACT = Comparator()
 
 
@@ -189,7 +200,7 @@ def _of_kind(kind: Kind, value: str) -> Comparator:
         if rtol == "auto":
             return Comparator(kind, AUTO_RTOL_MAX, _in_range(float(atol or 0.0), 0.0, ATOL_MAX), calibrates=True)
         return Comparator(kind, _in_range(float(rtol), 0.0, 1.0), _in_range(float(atol or 0.0), 0.0, ATOL_MAX))
-    if kind is Kind.IMAGE:
+    if kind in (Kind.IMAGE, Kind.RENDER):
         return Comparator(kind, 10 ** (-_in_range(float(value), PSNR_DB_MIN, PSNR_DB_MAX) / 10))
     return Comparator(kind)
 

@@ -81,6 +81,10 @@ class Dispatch:
         self._book.touch(chunk)
         given.setdefault(worker.peer, []).append(chunk)
 
+    def adopt(self, chunk: Chunk, worker: WorkerState, now: float) -> None:
+        """The worker has run the chunk since before this run of the job: from now on it counts as given to it."""
+        self._give(chunk, worker, {}, now)
+
     # Hedging.
 
     def _hedge(self, given: dict[PeerId, list[Chunk]], now: float) -> None:
@@ -150,6 +154,7 @@ class Dispatch:
             # What waited behind it may have begun long ago, and be overdue by now.
             self._workers.overdue_from = -float("inf")
             self._emit(CancelReplicas(peer, (chunk.id,)))
+        chunk.promised.clear()
 
     def take_back_all(self, peer: PeerId, reason: str, now: float) -> None:
         """The worker is gone: what it held and has not answered goes back to the others at once."""

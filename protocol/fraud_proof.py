@@ -156,7 +156,7 @@ def _not_comparable(claim: Claim, comparator: Comparator) -> str:
     """Why a result that differs need not be a lie."""
     if comparator.kind is Kind.VERIFY:
         return "the job judges its results itself, with `verify`: there may be more than one right one"
-    if comparator.kind is not Kind.EXACT and not claim.result:
+    if comparator.kind not in (Kind.EXACT, Kind.RENDER) and not claim.result:
         return f"the job compares by {claim.manifest.compare}, and the result is not in the proof"
     return ""
 

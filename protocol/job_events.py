@@ -93,6 +93,21 @@ class ResultArrived:
     """Of our own executions alone."""
     proof: Proof | None = None
     """None where there is no such check, or an item has failed and has no result to check."""
+    kept: bool = False
+    """Whether its worker had it from an earlier run of the job, and the coordinator's mark on it was checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOffered:
+    """A worker says that it has a result of exactly these items from an earlier run of the job, or still computes one.
+
+    That they were given to it then was checked before. `terms` are those on which it works, or worked then.
+    """
+
+    terms: WorkerReady
+    start: int
+    stop: int
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +154,7 @@ Event = (
     | WorkerLost
     | HeardFrom
     | ResultArrived
+    | KeptOffered
     | FailureArrived
     | AuditDone
     | CancelJob
@@ -162,6 +178,23 @@ class AssignChunks:
 
     peer: PeerId
     pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWanted:
+    """What the worker has kept of this piece, or still runs, is of use: have it handed over once it is finished."""
+
+    peer: PeerId
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRefused:
+    """What it has of these items is of no use: they are done, or parted otherwise, or it may not give them."""
+
+    peer: PeerId
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +317,8 @@ class JobEnded:
 
 Effect = (
     AssignChunks
+    | KeptWanted
+    | KeptRefused
     | CancelReplicas
     | RunAudit
     | RecallAudit

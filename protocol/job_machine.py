@@ -15,10 +15,10 @@ from protocol.chunk import Chunk, ChunkState, Failure, Trigger, Vote
 from protocol.chunk_book import ChunkBook
 from protocol.court import Court
 from protocol.dispatch import Dispatch
-from protocol.ids import PeerId
 from protocol.job_events import (
     AuditDone,
     CancelJob,
+    CancelReplicas,
     Dismiss,
     Effect,
     Ending,
@@ -29,6 +29,7 @@ from protocol.job_events import (
     ItemsAdded,
     ItemsClosed,
     JobEnded,
+    KeptOffered,
     PauseJob,
     Proof,
     ResultArrived,
@@ -39,14 +40,14 @@ from protocol.job_events import (
 )
 from protocol.job_limits import NO_LIMITS, JobLimits
 from protocol.limits import FAILURES_PER_CHUNK_MAX, FAULTS_PER_WORKER_MAX
+from protocol.overdue import Overdue
 from protocol.payroll import finalise
 from protocol.plan_words import shortfall_line
 from protocol.planner import DEFAULT_TARGET, Checked, Forecast, Target, forecast
+from protocol.reclaim import Reclaim
 from protocol.scheduling import Estimate
 from protocol.verification import VerificationPolicy
-from protocol.worker_book import SILENCE_S_MAX, WorkerBook
-
-DEADLINE_GRACE_S = 30.0
+from protocol.worker_book import WorkerBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,13 @@ class JobMachine:
         self._started_at = float("inf")
         replicas = 1 if rules.self_checking else rules.policy.replicas
         self.dispatch = Dispatch(self.book, self.workers, self.estimate, replicas, self._effects.append)
+        self.overdue = Overdue(self.book, self.workers, self.dispatch, rules.item_timeout_s, self._effects.append)
         self._random = random
         self.room = AuditRoom(rules.target, rules.own_slots, self.estimate, random)
         self.court = Court(
             self.book, self.workers, self.dispatch, rules.policy, rules.can_audit, self.room, self._effects.append
         )
+        self.reclaim = Reclaim(self.book, self.workers, self.dispatch, replicas, self._effects.append)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             ItemsAdded: self._on_items,
             ItemsClosed: self._on_items_closed,
@@ -98,6 +101,7 @@ class JobMachine:
             WorkerCondemned: self._on_condemned,
             HeardFrom: self._on_heard,
             ResultArrived: self._on_result,
+            KeptOffered: self.reclaim.offered,
             FailureArrived: self._on_failure,
             AuditDone: self._on_audit,
             CancelJob: self._on_cancel,
@@ -120,6 +124,7 @@ class JobMachine:
         if self.ended is not None:
             return None
         moments = [self.dispatch.next_hedge(), self.workers.overdue_from, self.court.background_at()]
+        moments.append(self.reclaim.next_at())
         moments.append(self._started_at + self.rules.limits.deadline_s)
         if self._stuck_since is not None:
             moments.append(self._stuck_since + self.rules.worker_wait_s)
@@ -132,6 +137,12 @@ class JobMachine:
         audits = self.room.expected(chunks, self.workers.slots)
         plan = forecast(self.rules.target, max(2, self.court.policy.votes_wanted), chunks, clean, audits)
         return plan, shortfall_line(self.rules.target, plan, chunks, clean, audits)
+
+    def checked_now(self) -> Checked | None:
+        """How what counts at this moment has been checked: what would be promised if the job ended now."""
+        if not self.book.settled:
+            return self.checked
+        return checked_so_far(self.book, self.workers, self.court.policy, self.rules.target, self.court.confirmed)
 
     def check_invariants(self) -> None:
         """Raises AssertionError when the books disagree; for tests after every step."""
@@ -161,13 +172,14 @@ class JobMachine:
             self._effects.append(Dismiss(event.peer, "banned in this job"))
         else:
             self.workers.add(event, now)
+            self.reclaim.adopt(event.peer, now)
             self._fit_policy()
 
     def _expected_chunks(self) -> int:
         """Items that cost little are many to a chunk; before their cost is known, each counts as one."""
         cut = self.book.cut_count
         items = len(self.book.sizes_bytes)
-        return items if not cut else max(cut, round(items * cut / self.book.uncut_from))
+        return items if not cut else max(cut, round(items * cut / (items - self.book.uncut)))
 
     def _fit_policy(self) -> None:
         """More items or peers: the votes that the target asks for may be others."""
@@ -178,6 +190,7 @@ class JobMachine:
 
     def _on_worker_lost(self, event: WorkerLost, now: float) -> None:
         self.dispatch.take_back_all(event.peer, event.reason, now)
+        self.reclaim.lost(event.peer)
 
     def _on_condemned(self, event: WorkerCondemned, now: float) -> None:
         self.court.condemn(event.peer, event.reason, now, lied=event.lied)
@@ -196,18 +209,22 @@ class JobMachine:
     def _on_result(self, event: ResultArrived, now: float) -> None:
         worker = self.workers.active.get(event.peer)
         chunk = self.book.get(event.chunk)
-        if worker is None or chunk is None or event.peer in chunk.votes:
+        if chunk is None or event.peer in chunk.votes or not (worker or event.kept):
             return
-        worker.last_heard = worker.last_result_at = now
+        if worker is not None:
+            worker.last_heard = worker.last_result_at = now
         if event.agreement is not None:
             chunk.align(event.key, event.agreement.peers, event.agreement.keys)
-        if event.peer not in chunk.live:
+        if event.peer not in chunk.live and not (event.kept and self.reclaim.takes(chunk, event.peer)):
             if not self.rules.self_checking or event.proof is Proof.WRONG:
                 self.court.late_result(chunk, event.peer, event.key, now)
             return
         self._count(chunk, event)
+        if event.kept and event.peer in chunk.live:
+            self._effects.append(CancelReplicas(event.peer, (chunk.id,)))  # Where it was given the same once more.
+        self.reclaim.kept_its_word(chunk, event.peer)
         self.dispatch.returned(chunk, event.peer)
-        chunk.votes[event.peer] = self._vote(event, local=worker.offer.local)
+        chunk.votes[event.peer] = self._vote(event, local=worker is not None and worker.offer.local)
         chunk.fire(Trigger.COMMIT, now)
         if event.proof is Proof.RIGHT:
             self.court.prove(chunk, event.key, now)
@@ -233,12 +250,15 @@ class JobMachine:
         tally.chunks += 1
         tally.items += chunk.count
         tally.compute_s += event.compute_s
+        tally.handed_over += event.kept
         self.estimate.observe(event.compute_s, chunk.count)
 
     def _on_failure(self, event: FailureArrived, now: float) -> None:
         worker = self.workers.active.get(event.peer)
         chunk = self.book.open.get(event.chunk)
-        if worker is None or chunk is None or event.peer not in chunk.live:
+        if chunk is None or self.reclaim.withdraw(chunk, event.peer):
+            return
+        if worker is None or event.peer not in chunk.live:
             return
         worker.last_heard = worker.last_result_at = now
         tally = self.workers.tallies[event.peer]
@@ -293,8 +313,9 @@ class JobMachine:
     def _advance(self, now: float) -> None:
         if self.ended is not None:
             return
+        self.reclaim.expire(now)
         if now >= self.workers.overdue_from:
-            self._dismiss_overdue(now)
+            self.overdue.dismiss(now)
         if self.court.verdict_on_job is not None:
             self._end(Ending.FAILED, self.court.verdict_on_job)
             return
@@ -310,40 +331,6 @@ class JobMachine:
             self.court.audit_in_background(now)
         self._watch_for_standstill(now)
 
-    def _dismiss_overdue(self, now: float) -> None:
-        """Let go of workers that are silent, or at one chunk beyond its time limits; see when the next may be.
-
-        What happens later cannot make one count as gone in less than `SILENCE_S_MAX`, but for what `Dispatch.call_off`
-        does, which has all looked at again.
-        """
-        soonest = float("inf")
-        for peer, worker in list(self.workers.active.items()):
-            moment = min(worker.silent_at, self._late_at(peer))
-            if moment <= now:
-                lapsed = self._late_at(peer) <= now
-                reason = "kept a chunk beyond its time limit" if lapsed else "no sign of life"
-                self._effects.append(Dismiss(peer, reason, for_good=lapsed and self._note_lapse(peer)))
-                self.dispatch.take_back_all(peer, reason, now)
-            else:
-                soonest = min(soonest, moment)
-        self.workers.overdue_from = min(soonest, now + SILENCE_S_MAX) if soonest < float("inf") else soonest
-
-    def _late_at(self, peer: PeerId) -> float:
-        worker = self.workers.active[peer]
-        first = next(iter(worker.outstanding), None)
-        chunk = self.book.open.get(first) if first is not None else None
-        if chunk is None or worker.offer.local:
-            return float("inf")
-        since = max(worker.outstanding[chunk.id], worker.last_result_at)
-        return since + chunk.count * self.rules.item_timeout_s + DEADLINE_GRACE_S
-
-    def _note_lapse(self, peer: PeerId) -> bool:
-        """The worker may not have this chunk again; whether it has shown often enough that it never answers."""
-        self.book.open[next(iter(self.workers.active[peer].outstanding))].lapsed |= {peer}
-        tally = self.workers.tallies[peer]
-        tally.failures += 1
-        return tally.failures >= FAULTS_PER_WORKER_MAX and not tally.chunks
-
     def _finish_if_quiet(self) -> None:
         if self.book.open or self.book.uncut or self.court.audits_pending:
             return
@@ -353,16 +340,14 @@ class JobMachine:
             self._finalise()
 
     def _finalise(self) -> None:
-        if self.book.settled:
-            self.checked = checked_so_far(
-                self.book, self.workers, self.court.policy, self.rules.target, self.court.confirmed
-            )
+        self.checked = self.checked_now()
         self._effects.extend(finalise(self.book, self.workers))
         self.room.forget_all()
 
     def _watch_for_standstill(self, now: float) -> None:
         """Work is left, but nobody is at it and nobody here may take it."""
         busy = any(worker.outstanding for worker in self.workers.active.values()) or self.court.audits_pending
+        busy = busy or self.reclaim.waits
         if self.ended is not None or busy or not (self.book.open or self.book.uncut):
             self._stuck_since = None
         elif self._stuck_since is None:

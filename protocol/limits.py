@@ -91,3 +91,16 @@ RESULT_DELAY_S = 0.02
 RESULT_BATCH_BYTES_MAX = 512 * KIB
 RESULT_BATCHES_IN_FLIGHT_MAX = 4
 LOCAL_CHUNK_CREDIT = 1024
+
+# Results that workers keep for coordinators that vanished (DESIGN section 10).
+KEPT_RESULTS_LIFETIME_S = 24 * 3600.0
+KEPT_RESULTS_PER_COORDINATOR_MAX = 1024
+KEPT_BYTES_PER_COORDINATOR_MAX = 64 * MIB
+KEPT_RESULTS_MAX = 8192
+KEPT_BYTES_MAX = 256 * MIB
+KEPT_PER_MESSAGE_MAX = 256
+UNSETTLED_RESULTS_PER_LEASE_MAX = 256
+"""Results that were sent and that the coordinator has not said it has in its books: the last ones are worth keeping."""
+UNSETTLED_BYTES_PER_LEASE_MAX = 16 * MIB
+HAND_OVER_S_MAX = 60.0
+"""How long a chunk waits for a result that its worker says it keeps."""

@@ -124,5 +124,8 @@ class Host(Protocol):
     def connected_peers(self) -> Sequence[PeerId]:
         """Peers with a live connection, sorted."""
 
+    def callers(self) -> Sequence[PeerId]:
+        """Those of the connected peers that have dialled us, sorted: they can reach us."""
+
     async def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -4,11 +4,13 @@ An outcome is `[true, value]` or `[false, error type, message, traceback]`. Mess
 differ honestly between machines (paths, addresses in memory), so the comparison key leaves them out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol import encoding
 from protocol.arrays import array_hook
 from protocol.errors import BadFrame
+from protocol.files import FILE_MARK, FileRef, files_in
 from protocol.ids import digest
 
 
@@ -29,6 +31,11 @@ def decode_outcomes(data: bytes, count: int) -> list[Outcome]:
     if not isinstance(value, list) or len(value) != count:
         raise BadFrame(f"a result must be a list of {count} outcomes")
     return [_outcome(one) for one in value]
+
+
+def files_of(data: bytes, outcomes: Sequence[Outcome]) -> tuple[FileRef, ...]:
+    """The files that a result names, which was decoded to these outcomes; raises `BadFrame` for bad ones."""
+    return tuple(files_in([one.value for one in outcomes])) if FILE_MARK in data else ()
 
 
 def comparison_key(data: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from msgspec import Meta
@@ -16,6 +16,12 @@ CORES_MAX = 256
 GPUS_PER_PEER_MAX = 16
 CLOSEST_SHOWN_MAX = 3
 VERSION_PARTS_MAX = 8
+
+STRONG_SANDBOXES = ("bubblewrap",)
+"""Kinds of sandbox in which the kernel shows a job nothing of the machine: the first tier."""
+WEAK_SANDBOXES = ("landlock",)
+"""Those in which it refuses what a job may not have; what exists can be seen."""
+SANDBOX_NEEDS = ("any", "strong")
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _CLAUSE = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)(\.\*)?", re.ASCII)
@@ -39,6 +45,8 @@ class Requirements(Part, frozen=True, kw_only=True):
     runtime_version: ShortText = ""
     """As in `>=3.11,<3.13`; empty: whatever."""
     disk_bytes: Count = 0
+    sandbox: ShortText = "any"
+    """The least that will do: `any` or `strong`."""
 
     def problem(self) -> str | None:
         """What is wrong with them, naming the field."""
@@ -50,6 +58,8 @@ class Requirements(Part, frozen=True, kw_only=True):
             parse_gpu(self.gpu)
         except LocalError as error:
             return f"gpu {error}"
+        if self.sandbox not in SANDBOX_NEEDS:
+            return f"sandbox takes {' or '.join(SANDBOX_NEEDS)}, not {self.sandbox!r}"
         return None
 
 
@@ -63,6 +73,8 @@ class Machine:
     gpus: Sequence[GpuOffer] = ()
     versions: Mapping[str, str]
     """Of the runtimes, by name."""
+    sandboxes: Mapping[str, str] = field(default_factory=dict)
+    """The kind that each runtime runs in, by the runtime's name."""
 
 
 def lacks(needs: Requirements, memory_bytes: int, runtime: str, machine: Machine) -> Iterator[str]:
@@ -82,6 +94,9 @@ def lacks(needs: Requirements, memory_bytes: int, runtime: str, machine: Machine
     version = machine.versions.get(runtime, "")
     if not version_fits(version, needs.runtime_version):
         yield f"{runtime} {needs.runtime_version} (it has {version or 'none'})"
+    sandbox = machine.sandboxes.get(runtime, "none")
+    if needs.sandbox == "strong" and sandbox not in STRONG_SANDBOXES:
+        yield f"a strong sandbox (it has {sandbox})"
     if needs.gpu and not any(_gpu_fits(one, needs.gpu) for one in machine.gpus):
         has = ", ".join(f"{one.model or one.vendor} {size_in_words(one.memory_bytes)}" for one in machine.gpus)
         yield f"a GPU ({has or 'none'}; wanted: {needs.gpu})"

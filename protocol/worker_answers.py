@@ -23,7 +23,7 @@ from protocol.limits import (
 from protocol.messages import Message
 from protocol.messages.job import ChunkFailure, ChunkResult, FailureKind, PayloadPart, Results
 from protocol.payloads import inline_or_parts
-from protocol.signing import Identity
+from protocol.signing import Envelope, Identity
 
 _ANSWER_OVERHEAD_BYTES = 256
 
@@ -82,6 +82,12 @@ class Answers:
         detail, log = detail[:TEXT_LENGTH_MAX], log[-LOG_BYTES_PER_CHUNK_MAX:]
         batch = self._batch_for(4 * len(detail) + len(log), now)
         batch.failures.append(ChunkFailure(chunk=chunk, kind=kind, item=item, detail=detail, log=log))
+
+    def commit_alone(self, chunk: ChunkId, input_digest: bytes, result: bytes) -> Envelope:
+        """A commitment to one result alone, that is kept and not sent; `result` is its digest."""
+        envelope = commit(self._identity, self._terms, self._sequence, [Committed(chunk, input_digest, result)])
+        self._sequence += 1
+        return envelope
 
     def take_due(self, now: float, remaining: int, *, force: bool = False) -> tuple[Message, ...] | None:
         """The next batch as messages, committed to, when it is due and few enough are in flight; or None."""

@@ -31,6 +31,8 @@ class Tally:
     """Somebody known speaks for it, which halves its dues."""
     agreed: int = 0
     """Its results that another peer's agreed with, where votes decided."""
+    handed_over: int = 0
+    """Of its chunks, those that it had kept from an earlier run of the job."""
     left: str | None = None
     banned: str | None = None
     lied: bool = False
@@ -106,7 +108,15 @@ class WorkerBook:
         self.overdue_from = min(self.overdue_from, now + SILENCE_S_MAX)
         self.offers[offer.peer] = offer
         new = Tally(clean=offer.clean, clean_before=offer.clean, introduced=offer.introduced)
-        self.tallies.setdefault(offer.peer, new).left = None
+        tally = self.tallies.setdefault(offer.peer, new)
+        tally.left, tally.introduced = None, tally.introduced or offer.introduced
+
+    def know(self, offer: WorkerReady) -> None:
+        """The worker takes no part in this run, or not yet, but has something of an earlier one, on these terms."""
+        if offer.peer not in self.active:
+            self.offers[offer.peer] = offer
+        new = Tally(clean=offer.clean, clean_before=offer.clean, left="it only handed over what it had kept")
+        self.tallies.setdefault(offer.peer, new)
 
     def remove(self, peer: PeerId, reason: str) -> WorkerState | None:
         """The worker no longer takes part; None when it did not."""

@@ -29,6 +29,13 @@ class SessionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamGone:
+    """The stream has ended without a word of farewell; the session ends when nothing runs for it any more."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """A message of the coordinator."""
 
@@ -120,7 +127,7 @@ class Tick:
 
 
 SlotEvent = RunnerReady | RunnerFailed | ChunkRan | ChunkFailed | ChunkStopped
-Event = SessionOpened | SessionEnded | Received | Sent | SlotEvent | Stop | Suspend | Resume | Tick
+Event = SessionOpened | SessionEnded | StreamGone | Received | Sent | SlotEvent | Stop | Suspend | Resume | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,14 @@ class StopChunk:
     session: int
     lease: LeaseId
     slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSlots:
+    """No more chunks come: close each runner as soon as nothing runs on it. What runs still reports how it ended."""
+
+    session: int
+    lease: LeaseId
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +218,5 @@ class KeepReceipt:
     receipt: Receipt
 
 
-Effect = Send | StartLease | StartChunk | StopChunk | EndLease | ReadOn | EndSession | KeepReceipt | HearComplaint
+LeaseEffect = StartLease | StartChunk | StopChunk | CloseSlots | EndLease
+Effect = Send | LeaseEffect | ReadOn | EndSession | KeepReceipt | HearComplaint

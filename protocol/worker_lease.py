@@ -16,6 +16,7 @@ from protocol.ids import ChunkId, JobId, LeaseId, PeerId, digest
 from protocol.limits import (
     CHUNK_CREDIT_PER_SLOT,
     CHUNK_INPUT_BYTES_MAX,
+    CHUNK_RESULT_BYTES_MAX,
     CHUNKS_PER_BATCH_MAX,
     HEARTBEAT_INTERVAL_S,
     HEARTBEATS_MISSED_MAX,
@@ -23,7 +24,9 @@ from protocol.limits import (
     LEASE_OUTPUT_BYTES_MAX,
 )
 from protocol.messages.job import FailureKind, Heartbeat, Ready
+from protocol.messages.kept import HandedOut
 from protocol.signing import Envelope, Identity
+from protocol.unsettled import Finished, StillRuns, Unsettled
 from protocol.worker_answers import Answers
 from protocol.worker_events import (
     ChunkFailed,
@@ -89,6 +92,9 @@ class Lease:
         self._running: dict[ChunkId, Slot] = {}
         self._inputs: dict[ChunkId, bytes] = {}
         """Digests of the inputs of the chunks that run."""
+        self._handed_out: dict[ChunkId, HandedOut] = {}
+        """Of chunks that wait or run, where their coordinator would take their results later too."""
+        self.unsettled = Unsettled()
         self._broken: str | None = None
         self._heard_at = now
         self._heartbeat_at = now + HEARTBEAT_INTERVAL_S
@@ -110,21 +116,24 @@ class Lease:
         """Any message of the coordinator is a sign of life."""
         self._heard_at = now
 
-    def assign(self, chunks: Sequence[tuple[ChunkId, bytes]]) -> None:
+    def assign(self, chunks: Sequence[tuple[ChunkId, bytes, HandedOut | None]]) -> None:
         """Queue chunks; raises `BadFrame` beyond the credit, for a chunk that is here already, or a huge input."""
         if len(self.queue) + len(self._running) + len(chunks) > self.terms.chunk_credit:
             raise BadFrame(f"more than {self.terms.chunk_credit} chunks assigned at a time")
-        for chunk, data in chunks:
+        for chunk, data, handed_out in chunks:
             if chunk in self.queue or chunk in self._running:
                 raise BadFrame(f"chunk {chunk} assigned twice")
             if len(data) > CHUNK_INPUT_BYTES_MAX:
                 raise BadFrame(f"chunk {chunk} has an input of {len(data)} bytes")
             self.queue[chunk] = data
             self.input_size_bytes += len(data)
+            if handed_out is not None:
+                self._handed_out[chunk] = handed_out
 
     def cancel(self, chunks: Iterable[ChunkId]) -> Iterator[Effect]:
         """Drop chunks that wait, stop those that run; unknown ones are ignored (their answer is on its way)."""
         for chunk in chunks:
+            self._handed_out.pop(chunk, None)
             if chunk in self.queue:
                 self.input_size_bytes -= len(self.queue.pop(chunk))
             elif slot := self._running.pop(chunk, None):
@@ -155,10 +164,13 @@ class Lease:
             return
         del self._running[chunk]
         input_digest = self._inputs.pop(chunk)
+        handed_out = self._handed_out.pop(chunk, None)
         self.chunks_run += 1
         match event:
             case ChunkRan(data=data, compute_s=compute_s, log=log):
                 self.compute_s += compute_s
+                if handed_out is not None and len(data) <= CHUNK_RESULT_BYTES_MAX:
+                    self.unsettled.add(Finished(chunk, handed_out, input_digest, data, compute_s, log))
                 self.answers.add_result(chunk, input_digest, data, compute_s, log, now)
             case ChunkFailed(kind=kind, item=item, detail=detail, log=log):
                 self.answers.add_failure(chunk, kind, item, detail, log, now)
@@ -207,11 +219,29 @@ class Lease:
         if self._broken is None or any(slot.state is not SlotState.BROKEN for slot in self.slots):
             return
         for chunk in self.queue:
+            self._handed_out.pop(chunk, None)
             self.answers.add_failure(chunk, FailureKind.ENVIRONMENT, 0, self._broken, b"", now)
         self.queue.clear()
         self.input_size_bytes = 0
 
     # Questions.
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a coordinator that comes back could use anything of it."""
+        return bool(self.unsettled) or any(chunk in self._handed_out for chunk in self._running)
+
+    def slots_running(self) -> dict[int, ChunkId]:
+        """The slots that run a chunk, and which."""
+        return {slot.index: chunk for chunk, slot in self._running.items()}
+
+    def still_running(self) -> list[StillRuns]:
+        """What runs and would be of use to a coordinator that comes back."""
+        return [
+            StillRuns(slot.index, chunk, self._handed_out[chunk], self._inputs[chunk])
+            for chunk, slot in self._running.items()
+            if chunk in self._handed_out
+        ]
 
     @property
     def remaining(self) -> int:
@@ -251,5 +281,6 @@ class Lease:
         assert len(self._idle) == len({slot.index for slot in self._idle})
         assert not self.queue.keys() & running.keys()
         assert self.remaining <= self.terms.chunk_credit
+        assert self._handed_out.keys() <= self.queue.keys() | running.keys()
         assert self.input_size_bytes == sum(map(len, self.queue.values()))
         assert not (self.queue and self._idle and self.answers.size_bytes < LEASE_OUTPUT_BYTES_MAX), "idle slot"

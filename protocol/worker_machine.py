@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+from protocol.admission import Admission
 from protocol.errors import BadFrame, IllegalTransition, ParallelPeerError
-from protocol.limits import SESSION_IDLE_S, UNPAID_COMPUTE_S_MAX
+from protocol.kept_desk import KeptDesk
+from protocol.kept_results import KeptFor, KeptResults, KeptShelf, MemoryShelf
+from protocol.limits import SESSION_IDLE_S
 from protocol.messages import Message
 from protocol.messages.job import (
     Assign,
@@ -52,18 +55,19 @@ from protocol.worker_events import (
 from protocol.worker_lease import Lease, LeaseTerms
 from protocol.worker_ledger import Ledger
 from protocol.worker_memory import NO_MEMORY, WorkerMemory
-from protocol.worker_policy import Free, Problem, WorkerPolicy, can_i_now
+from protocol.worker_policy import Free, Problem, WorkerPolicy
 from protocol.worker_session import Session
 from protocol.worker_sessions import Sessions
 from protocol.worker_transitions import TRANSITIONS, Action, SessionState
 
 STORY_LENGTH_MAX = 32
-STANDING_MARGIN = 10.0
-"""How many credits more somebody must have done for us than a leaseholder to be served before it."""
 
 
 class WorkerMachine:
-    """All sessions of one worker. `environments` gives the digest of each runtime that it offers."""
+    """All sessions of one worker. `environments` gives the digest of each runtime that it offers.
+
+    `shelf` is where results are kept for coordinators that vanished; what it has from before is taken in by `restore`.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class WorkerMachine:
         environments: Mapping[str, bytes],
         random: Random,
         memory: WorkerMemory = NO_MEMORY,
+        shelf: KeptShelf | None = None,
     ) -> None:
         self.policy = policy
         self.ledger = Ledger(identity.peer_id)
@@ -82,8 +87,11 @@ class WorkerMachine:
         self._identity = identity
         self._memory = memory
         self._auction = Auction(policy, environments, random)
+        self._admission = Admission(policy, self.sessions, self._auction, self.ledger, memory, self._let_go)
         self._chunks_run_before = 0
         self._effects: list[Effect] = []
+        kept = KeptResults(shelf or MemoryShelf())
+        self._desk = KeptDesk(self.sessions, self.ledger, kept, policy, lambda effect: self._effects.append(effect))
         self._story: deque[tuple[float, int, SessionState, str]] = deque(maxlen=STORY_LENGTH_MAX)
         self._handlers: dict[Action, Callable[[Any, Any, float], None]] = {
             Action.END: self._on_ended,
@@ -98,6 +106,9 @@ class WorkerMachine:
             Action.RECEIPT: self._on_receipts,
             Action.SLOT: self._on_slot,
             Action.SENT: self._on_sent,
+            Action.HAND_OVER: lambda session, message, now: self._desk.fetch(session, message),
+            Action.FORGET: self._desk.forget,
+            Action.ABANDON: lambda session, event, now: self._desk.abandon(session, now),
         }
 
     def handle(self, event: Event, now: float) -> tuple[Effect, ...]:
@@ -121,14 +132,23 @@ class WorkerMachine:
 
     def next_deadline(self) -> float:
         """When to send a `Tick`; infinity when nothing is due."""
-        return self.sessions.next_deadline()
+        return min(self.sessions.next_deadline(), self._desk.kept.next_deadline())
+
+    def restore(self, now: float) -> None:
+        """Take in what was kept before a restart: to be called once, before the first event."""
+        self._desk.restore(now)
 
     # Questions.
 
+    def kept(self) -> list[KeptFor]:
+        """For which coordinators how much is kept."""
+        return self._desk.kept.sums()
+
     @property
     def slots_busy(self) -> int:
-        """Slots that are leased."""
-        return sum(lease.terms.cores for lease in self.sessions.leases())
+        """Slots that are leased, or still run something for a coordinator that has vanished."""
+        orphans = sum(session.orphan.cores for session in self.sessions.sorted() if session.orphan)
+        return min(self.policy.slots, sum(lease.terms.cores for lease in self.sessions.leases()) + orphans)
 
     @property
     def lease_count(self) -> int:
@@ -138,7 +158,9 @@ class WorkerMachine:
     @property
     def chunks_run(self) -> int:
         """Chunks that ran, in all leases."""
-        return self._chunks_run_before + sum(lease.chunks_run for lease in self.sessions.leases())
+        return (
+            self._chunks_run_before + self._desk.chunks_run + sum(lease.chunks_run for lease in self.sessions.leases())
+        )
 
     def free(self) -> Free:
         """What is neither leased nor reserved by a bid."""
@@ -155,6 +177,7 @@ class WorkerMachine:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree."""
         self.sessions.check_invariants(self.policy)
+        self._desk.kept.check_invariants()
         assert not (self.stopping and self.sessions.leases()), "still working after the stop"
 
     # Dispatch.
@@ -197,15 +220,27 @@ class WorkerMachine:
             self._end_session(session, "too many job streams")
 
     def _on_ended(self, session: Session, _: SessionEnded, now: float) -> None:
+        self._desk.end(session, now)
         self._end_lease(session, now)
         self.sessions.remove(session)
 
+    def _on_silence(self, session: Session, lease: Lease, now: float) -> None:
+        """The stream may be dead without a word: what may be of use when the coordinator is back is kept."""
+        reason = "no heartbeat of the coordinator"
+        if not lease.is_worth_keeping:
+            self._leave(session, reason, now)
+            return
+        self._say_farewell(session, lease, reason, now)
+        self._desk.abandon(session, now)
+        self._end_session(session, reason)
+
     def _on_tick(self, now: float) -> None:
+        self._desk.kept.expire(now)
         for session in self.sessions.due(now):
             if session.bid and session.bid.lapses_at <= now:
                 session.drop_bid(now)
             if session.lease and session.lease.is_silent(now):
-                self._leave(session, "no heartbeat of the coordinator", now)
+                self._on_silence(session, session.lease, now)
             if session.is_forgotten(now):
                 self._end_session(session, f"no call for {SESSION_IDLE_S:.0f} s")
             self._settle(session.number, now)
@@ -230,7 +265,7 @@ class WorkerMachine:
         if session.bid:
             self._refuse(session, session.bid.call.call_id, refusal)
             session.drop_bid(now)
-        if session.lease:
+        if session.lease or session.orphan:
             self._leave(session, reason, now)
 
     def _end_session(self, session: Session, reason: str) -> None:
@@ -241,11 +276,13 @@ class WorkerMachine:
 
     def _on_call(self, session: Session, call: Call, now: float) -> None:
         session.drop_bid(now)
-        problem = self._may_i(session, call, now) or self._can_i_now(session, call, now)
-        if problem:
+        problem = self._may_i(session, call, now)
+        if problem is None or problem[0] is not RefusalReason.TOO_MANY_CALLS:
+            self._desk.on_call(session, call, now)
+        if problem := problem or self._admission.can_i_now(session, call, now):
             self._refuse(session, call.call_id, problem)
             return
-        session.bid = self._auction.bid(call, self.free(), now)
+        session.bid = self._auction.bid(call, self._admission.free_for(session, call), now)
         self._send(session, session.bid.message)
 
     def _may_i(self, session: Session, call: Call, now: float) -> Problem | None:
@@ -253,42 +290,11 @@ class WorkerMachine:
             return RefusalReason.STOPPING, ""
         if self.suspended is not None:
             return RefusalReason.PAUSED, self.suspended
-        if problem := self._auction.may_i(call, session.coordinator, now):
-            return problem
-        if problem := self._memory.leave(session.coordinator):
-            return problem
-        unpaid_s = self.ledger.unpaid_s(session.coordinator, now, but=call.job)
-        if unpaid_s > UNPAID_COMPUTE_S_MAX:
-            return RefusalReason.UNPAID, f"no receipt has come for {unpaid_s:.0f} s of work"
-        return None
+        return self._admission.may_i(session, call, now)
 
-    def _can_i_now(self, session: Session, call: Call, now: float) -> Problem | None:
-        if session.lease:
-            return RefusalReason.TOO_MANY_LEASES, "there is a lease on this stream already"
-        problem = can_i_now(call, self.free())
-        for idle in self.sessions.idle(now) if problem else ():
-            self._leave(idle, "idle while others wait", now)
-            self._settle(idle.number, now)
-            problem = can_i_now(call, self.free())
-            if problem is None:
-                break
-        return self._make_room(session, call, now) if problem else None
-
-    def _make_room(self, session: Session, call: Call, now: float) -> Problem | None:
-        """Who has served us goes first: leases of those who have done so less end for it, if that makes enough room."""
-        leased = {one.number: self._memory.standing(one.coordinator) for one in self.sessions.sorted() if one.lease}
-        mine = self._memory.standing(session.coordinator)
-        below = sorted(number for number, theirs in leased.items() if theirs + STANDING_MARGIN <= mine)
-        if problem := can_i_now(call, self.sessions.free(self.policy, without=below)):
-            return problem
-        for number in sorted(below, key=lambda one: (leased[one], one)):
-            other = self.sessions.get(number)
-            assert other is not None
-            self._leave(other, "a peer that has served this one needs the slots", now)
-            self._settle(number, now)
-            if can_i_now(call, self.free()) is None:
-                break
-        return can_i_now(call, self.free())
+    def _let_go(self, session: Session, reason: str, now: float) -> None:
+        self._leave(session, reason, now)
+        self._settle(session.number, now)
 
     def _on_outbid(self, session: Session, message: Outbid, now: float) -> None:
         if session.bid and session.bid.message.bid == message.bid:
@@ -321,7 +327,7 @@ class WorkerMachine:
 
     def _on_assign(self, session: Session, message: Assign, now: float) -> None:
         lease = session.lease_named(message.lease, now)
-        chunks = [(one.chunk, session.payloads.open(one.digest, one.data)) for one in message.chunks]
+        chunks = [(one.chunk, session.payloads.open(one.digest, one.data), one.handed_out) for one in message.chunks]
         if lease:
             lease.assign(chunks)
 
@@ -330,12 +336,14 @@ class WorkerMachine:
             self._effects += lease.cancel(message.chunks)
 
     def _on_heartbeat(self, session: Session, message: Heartbeat, now: float) -> None:
-        session.lease_named(message.lease, now)
+        if lease := session.lease_named(message.lease, now):
+            lease.unsettled.settle(message.settled)
 
     def _on_release(self, session: Session, message: Release, now: float) -> None:
         if session.lease_named(message.lease, now):
             if message.complaint:
                 self._effects.append(HearComplaint(session.number, session.coordinator, message.complaint))
+            self._desk.end_all_of(session, now)
             self._end_lease(session, now)
 
     def _on_receipts(self, session: Session, message: Receipts, now: float) -> None:
@@ -343,20 +351,30 @@ class WorkerMachine:
             session.lease.heard(now)
         receipt = self.ledger.take(message.lease, message.receipt, session.coordinator)
         self._effects.append(KeepReceipt(session.number, message.receipt, receipt))
+        self._desk.paid(session, message.lease, now)
 
     def _on_slot(self, session: Session, event: SlotEvent, now: float) -> None:
         if session.lease and session.lease.terms.lease == event.lease:
             session.lease.on_slot(event, now)
+        elif session.orphan and session.orphan.terms.lease == event.lease:
+            self._desk.on_slot(session, event, now)
 
     def _on_sent(self, session: Session, event: Sent, now: float) -> None:
         if session.lease and session.lease.terms.lease == event.lease:
             session.lease.answers.in_flight -= 1
+        else:
+            self._desk.on_sent(session, event.lease)
 
     def _leave(self, session: Session, reason: str, now: float) -> None:
-        assert session.lease is not None
-        self._effects += session.lease.flush(now, force=True)
-        self._send(session, Leaving(lease=session.lease.terms.lease, reason=reason))
-        self._end_lease(session, now)
+        """The worker ends the lease, or what still runs of one."""
+        self._desk.end(session, now)
+        if session.lease:
+            self._say_farewell(session, session.lease, reason, now)
+            self._end_lease(session, now)
+
+    def _say_farewell(self, session: Session, lease: Lease, reason: str, now: float) -> None:
+        self._effects += lease.flush(now, force=True)
+        self._send(session, Leaving(lease=lease.terms.lease, reason=reason))
 
     def _end_lease(self, session: Session, now: float) -> None:
         if session.lease:

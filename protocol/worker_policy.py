@@ -42,15 +42,21 @@ class WorkerPolicy:
     ready_s: float = 0.0
     """Time until the first chunk can run, as bids say it."""
     runtimes: tuple[str, ...] | None = None
-    """Names of the runtimes to offer among those that the executor has; None: all of them."""
+    """Names of the runtimes to offer among those that the executor has, or their first parts; None: all of them."""
     accepted: frozenset[PeerId] | None = None
     """Coordinators to work for; None: anyone."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the runtimes, by name."""
+    sandboxes: Mapping[str, str] = field(default_factory=dict)
+    """The kind that each runtime runs in, by the runtime's name."""
     disk_bytes: int = 0
     gpus: tuple[GpuOffer, ...] = ()
     leases_max: int = LEASES_PER_WORKER_MAX
     calls_per_minute_max: int = CALLS_PER_PEER_PER_MINUTE_MAX
+
+    def offers(self, runtime: str) -> bool:
+        """Whether this runtime may be offered: `command` allows `command:ffmpeg`."""
+        return self.runtimes is None or runtime in self.runtimes or runtime.partition(":")[0] in self.runtimes
 
     def __post_init__(self) -> None:
         if not 0 <= self.slots <= CHUNKS_PER_BATCH_MAX:
@@ -74,6 +80,7 @@ class WorkerPolicy:
             disk_bytes=self.disk_bytes,
             gpus=self.gpus,
             versions=self.versions,
+            sandboxes=self.sandboxes,
         )
 
 

@@ -4,8 +4,9 @@ from collections import deque
 from math import inf
 
 from protocol.errors import BadFrame
-from protocol.ids import LeaseId, PeerId
+from protocol.ids import ChunkId, JobId, LeaseId, PeerId
 from protocol.limits import LEASE_INPUT_BYTES_MAX, SESSION_IDLE_S
+from protocol.orphan import Orphan
 from protocol.payloads import PayloadCollector
 from protocol.worker_auction import OpenBid
 from protocol.worker_lease import Lease, LeaseTerms
@@ -22,6 +23,14 @@ class Session:
         self.coordinator = coordinator
         self.bid: OpenBid | None = None
         self.lease: Lease | None = None
+        self.orphan: Orphan | None = None
+        """What still runs of the lease, where the coordinator has vanished."""
+        self.takes_kept_of: JobId | None = None
+        """The job of the last call, where its coordinator takes what is kept for it."""
+        self.handing: dict[tuple[LeaseId, ChunkId], None] = {}
+        """What it has asked for of that, in this order."""
+        self.handing_in_flight: LeaseId | None = None
+        """The lease of what is being sent of it: one result at a time, so that little waits for a slow reader."""
         self.ending = False
         self.payloads = PayloadCollector(LEASE_INPUT_BYTES_MAX)
         self.past_leases: deque[LeaseId] = deque(maxlen=PAST_LEASES_REMEMBERED_MAX)
@@ -30,11 +39,22 @@ class Session:
     @property
     def state(self) -> SessionState:
         """Derived, so that it cannot contradict what is held."""
+        if self.orphan:
+            return SessionState.ABANDONED
         if self.ending:
             return SessionState.ENDING
         if self.lease:
             return SessionState.LEASED
         return SessionState.BIDDING if self.bid else SessionState.OPEN
+
+    @property
+    def job(self) -> JobId | None:
+        """The job that its lease, bid or orphan is for."""
+        if self.orphan:
+            return self.orphan.terms.job
+        if self.lease:
+            return self.lease.terms.job
+        return self.bid.call.job if self.bid else None
 
     @property
     def held(self) -> OpenBid | LeaseTerms | None:
@@ -69,7 +89,7 @@ class Session:
     def next_deadline(self) -> float:
         """When something is due if nothing happens."""
         match self.state:
-            case SessionState.ENDING | SessionState.ABSENT:
+            case SessionState.ENDING | SessionState.ABSENT | SessionState.ABANDONED:
                 return inf
             case SessionState.OPEN:
                 return self._idle_since + SESSION_IDLE_S

@@ -1,9 +1,10 @@
 """The book of a worker's sessions: which there are, what they hold together, what is due when."""
 
+from collections import Counter
 from collections.abc import Collection
 from math import inf
 
-from protocol.ids import PeerId
+from protocol.ids import JobId, PeerId
 from protocol.limits import LEASE_LIFETIME_S, SESSIONS_PER_COORDINATOR_MAX, SESSIONS_PER_WORKER_MAX
 from protocol.worker_lease import Lease
 from protocol.worker_policy import Free, WorkerPolicy
@@ -60,13 +61,35 @@ class Sessions:
         """The leases in force."""
         return [session.lease for session in self._sessions.values() if session.lease]
 
+    def orphans_of(self, coordinator: PeerId, job: JobId) -> list[Session]:
+        """The sessions that a coordinator has abandoned, and of which chunks of this job still run; by number."""
+        orphans = (one for one in self.sorted() if one.orphan)
+        return [one for one in orphans if (one.coordinator, one.job) == (coordinator, job)]
+
+    def leased_for(self, coordinator: PeerId, job: JobId) -> list[Session]:
+        """The sessions with a lease of this coordinator for this job; by number."""
+        return [one for one in self.sorted() if one.lease and (one.coordinator, one.job) == (coordinator, job)]
+
     def free(self, policy: WorkerPolicy, without: Collection[int] = ()) -> Free:
-        """What is neither leased nor reserved by a bid; what it would be `without` some sessions."""
-        sessions = (session for session in self._sessions.values() if session.number not in without)
-        held = [session.held for session in sessions if session.held is not None]
+        """What is neither leased nor reserved by a bid; what it would be `without` some sessions.
+
+        What still runs for a coordinator that had vanished holds its slots; once it is back, a bid or lease for the
+        same job takes these over: the slots are free for it one by one, as what runs on them ends.
+        """
+        cores, memory_bytes = Counter[tuple[PeerId, JobId | None]](), Counter[tuple[PeerId, JobId | None]]()
+        sessions = [session for session in self._sessions.values() if session.number not in without]
+        held = [(session, session.held) for session in sessions if session.held is not None]
+        for session, terms in held:
+            cores[session.coordinator, session.job] += terms.cores
+            memory_bytes[session.coordinator, session.job] += terms.memory_bytes
+        orphans = [(session, session.orphan) for session in sessions if session.orphan is not None]
+        left, left_bytes = Counter[tuple[PeerId, JobId | None]](), Counter[tuple[PeerId, JobId | None]]()
+        for session, orphan in orphans:
+            left[session.coordinator, session.job] += orphan.cores
+            left_bytes[session.coordinator, session.job] += orphan.memory_bytes
         return Free(
-            slots=policy.slots - sum(one.cores for one in held),
-            memory_bytes=policy.memory_bytes - sum(one.memory_bytes for one in held),
+            slots=policy.slots - (cores | left).total(),
+            memory_bytes=policy.memory_bytes - (memory_bytes | left_bytes).total(),
             leases=policy.leases_max - len(held),
         )
 
@@ -84,6 +107,7 @@ class Sessions:
         assert sum(not session.ending for session in self._sessions.values()) <= SESSIONS_PER_WORKER_MAX
         for number, session in self._sessions.items():
             assert not (session.bid and session.lease), "a bid and a lease at once"
+            assert not session.orphan or (session.orphan.running and session.held is None), "an orphan with its lease"
             assert self._deadlines[number] == session.next_deadline()
             if session.lease:
                 session.lease.check_invariants()

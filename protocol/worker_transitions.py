@@ -1,8 +1,8 @@
 """What may happen in which state of a worker's session, and what it leads to: the one table.
 
 A session is OPEN until a call gets a bid (BIDDING) and that an award (LEASED); it goes back to OPEN when
-the bid is lost or lapses and when the lease ends. ENDING waits for the stream to be gone; ABSENT is
-before the first event and after the last.
+the bid is lost or lapses and when the lease ends. ABANDONED has no stream any more, but chunks that run. ENDING
+waits for the stream to be gone; ABSENT is before the first event and after the last.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ from protocol.messages.job import (
     Receipts,
     Release,
 )
+from protocol.messages.kept import FetchKept, ForgetKept
 from protocol.worker_events import (
     ChunkFailed,
     ChunkRan,
@@ -29,6 +30,7 @@ from protocol.worker_events import (
     Sent,
     SessionEnded,
     SessionOpened,
+    StreamGone,
 )
 
 
@@ -39,6 +41,7 @@ class SessionState(StrEnum):
     OPEN = "open"
     BIDDING = "bidding"
     LEASED = "leased"
+    ABANDONED = "abandoned"
     ENDING = "ending"
 
 
@@ -58,6 +61,9 @@ class Action(StrEnum):
     RECEIPT = "check and count a receipt"
     SLOT = "move a slot"
     SENT = "note that results were written"
+    HAND_OVER = "hand over what is kept"
+    FORGET = "keep it no longer"
+    ABANDON = "keep what the lease has"
     IGNORE = "nothing: it comes late"
 
 
@@ -74,22 +80,22 @@ _FROM_COORDINATOR: Mapping[type, Action] = {
     Heartbeat: _A.LIVE,
     Release: _A.RELEASE,
     Receipts: _A.RECEIPT,
+    FetchKept: _A.HAND_OVER,
+    ForgetKept: _A.FORGET,
 }
-_FROM_DRIVER: Mapping[type, Action] = {
-    RunnerReady: _A.SLOT,
-    RunnerFailed: _A.SLOT,
-    ChunkRan: _A.SLOT,
-    ChunkFailed: _A.SLOT,
-    ChunkStopped: _A.SLOT,
-    Sent: _A.SENT,
-}
+_SLOT_EVENTS = (RunnerReady, RunnerFailed, ChunkRan, ChunkFailed, ChunkStopped)
+_FROM_DRIVER: Mapping[type, Action] = {**dict.fromkeys(_SLOT_EVENTS, _A.SLOT), Sent: _A.SENT}
 
 TRANSITIONS: Mapping[tuple[SessionState, type], Action] = MappingProxyType(
     {
         (_S.ABSENT, SessionOpened): _A.OPEN,
-        **{(state, SessionEnded): _A.END for state in (*_LIVE, _S.ENDING)},
+        **{(state, SessionEnded): _A.END for state in (*_LIVE, _S.ABANDONED, _S.ENDING)},
+        (_S.LEASED, StreamGone): _A.ABANDON,
+        **{(state, StreamGone): _A.IGNORE for state in (_S.OPEN, _S.BIDDING, _S.ABANDONED, _S.ENDING)},
         **{(state, kind): action for state in _LIVE for kind, action in _FROM_COORDINATOR.items()},
         **{(state, kind): action for state in _LIVE for kind, action in _FROM_DRIVER.items()},
+        **{(_S.ABANDONED, kind): _A.IGNORE for kind in (*_FROM_COORDINATOR, Sent)},
+        **{(_S.ABANDONED, kind): _A.SLOT for kind in _SLOT_EVENTS},
         **{(_S.ENDING, kind): _A.IGNORE for kind in (*_FROM_COORDINATOR, *_FROM_DRIVER)},
         **{(_S.ABSENT, kind): _A.IGNORE for kind in _FROM_DRIVER},
     }

@@ -63,16 +63,29 @@ def few_wrong_results(recording: Recording, scenario: Scenario) -> Iterator[Viol
 
 
 def accepted_is_paid(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
-    """Every worker whose result was accepted was given a receipt by the end of its job, but for banned liars."""
+    """Every worker whose result was accepted was given a receipt by the end of its job, but for those that are banned.
+
+    A coordinator that dies forgets whom it owed for what it had accepted since it last wrote that down.
+    """
     paid = {(receipt.job, receipt.worker) for receipt in recording.given}
     for job in _ended(recording):
         others = {worker.peer for worker in job.view.workers if not worker.local} if job.view else set()
-        banned = set(job.view.liars) if job.view else set()
-        for worker in sorted(others.intersection(job.given_by.values()) - banned):
+        banned = {peer for coordinator, peer in recording.banned if coordinator == job.coordinator}
+        owed = [giver for item, giver in job.given_by.items() if item not in job.unpaid]
+        for worker in sorted(others.intersection(owed) - banned):
             if (job.job, worker) not in paid:
-                items = sum(giver == worker for giver in job.given_by.values())
+                items = owed.count(worker)
                 detail = f"job {job.job}: {items} results of {worker} were accepted and not paid"
                 yield Violation("accepted_is_paid", _end_of(job, recording), detail)
+
+
+def every_liar_is_named(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
+    """The report of a job names each peer that was found there to have given a wrong result."""
+    for job in _ended(recording):
+        named = set(job.view.liars) if job.view else set()
+        for peer in sorted(peer for where, peer in recording.caught_in if where == job.job and peer not in named):
+            detail = f"job {job.job}: {peer} was caught, and the report does not say so"
+            yield Violation("every_liar_is_named", _end_of(job, recording), detail)
 
 
 def tables_are_bounded(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
@@ -108,6 +121,22 @@ def jobs_finish(recording: Recording, scenario: Scenario) -> Iterator[Violation]
             yield Violation("jobs_finish", at_s, detail)
         elif _state(job) is not JobState.DONE and (scenario.workload.local or recording.healed_at_s is not None):
             yield Violation("jobs_finish", at_s, f"job {job.job} is {_state(job)}: {message}")
+        elif job.view is not None and job.view.doubtful:
+            yield Violation("jobs_finish", at_s, f"job {job.job}: {job.view.doubtful} results are still in doubt")
+
+
+def nothing_runs_again(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
+    """No peer executes an item more often than it was handed out to it, as a leased chunk or as an audit.
+
+    That nothing is handed out that was accepted before a restart is seen as the run goes on, by the book.
+    """
+    for replica, times in sorted(recording.executed.items()):
+        if times > recording.handed_out[replica]:
+            job, number, item = replica
+            detail = f"job {job}: peer {number} has executed item {item} {times} times, and was given it "
+            yield Violation(
+                "nothing_runs_again", recording.ended_at_s, f"{detail}{recording.handed_out[replica]} times"
+            )
 
 
 def nothing_breaks(recording: Recording, scenario: Scenario) -> Iterator[Violation]:
@@ -121,9 +150,11 @@ CHECKERS: Mapping[str, Checker] = {
         every_chunk_ends,
         few_wrong_results,
         accepted_is_paid,
+        every_liar_is_named,
         tables_are_bounded,
         no_task_is_left,
         jobs_finish,
+        nothing_runs_again,
         nothing_breaks,
     )
 }

@@ -13,7 +13,7 @@ from types import ModuleType
 import trio
 
 from peer.execution import runner_data
-from peer.execution.runner_job import MODULE_NAME, outcome_function, outcome_of
+from peer.execution.runner_job import MODULE_NAME, load_function, outcome_function, outcome_of
 from peer.seam import Execution, ExecutionFailure, Runner
 from protocol.bodies import Manifest
 from protocol.capability import RuntimeOffer
@@ -106,4 +106,4 @@ class LocalRunner:
 def _load(manifest: Manifest) -> Callable[[object], bytes]:
     name = manifest.name if manifest.name.endswith(".py") else "job.py"
     linecache.cache.pop(name, None)  # the lines of another job's file of that name
-    return outcome_function(ModuleType(MODULE_NAME), name, manifest.code, manifest.entry)
+    return outcome_function(partial(load_function, ModuleType(MODULE_NAME), name, manifest.code, manifest.entry))

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 class _Link:
     """One connection between two hosts and the ends of its streams, with who opened each."""
 
+    dialler: PeerId
     ends: list[tuple[PeerId, MemoryStream]] = field(default_factory=list)
 
     def forget_finished(self) -> None:
@@ -155,6 +156,10 @@ class MemoryHost(RequestsOverStreams):
         """See `protocol.network.Host`."""
         return sorted(self._links)
 
+    def callers(self) -> Sequence[PeerId]:
+        """See `protocol.network.Host`."""
+        return sorted(peer for peer, (_, link) in self._links.items() if link.dialler != self.peer_id)
+
     def linked_hosts(self) -> "Sequence[MemoryHost]":
         """The hosts with a live connection, by peer id."""
         return [self._links[peer][0] for peer in sorted(self._links)]
@@ -233,7 +238,7 @@ class MemoryHost(RequestsOverStreams):
 
     def _link(self, other: "MemoryHost") -> None:
         if other.peer_id not in self._links:
-            link = _Link()
+            link = _Link(self.peer_id)
             self._links[other.peer_id] = other, link
             other._links[self.peer_id] = self, link
 

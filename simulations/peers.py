@@ -1,7 +1,7 @@
 """One simulated peer: the shipped core, on a simulated host, through its sessions.
 
-A worker comes and goes as the churn model says; a coordinator stays. What differs from a peer on a machine is
-the seam alone.
+A worker comes and goes as the churn model says; the lives of a coordinator are in `submitter.py`. What differs from a
+peer on a machine is the seam alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,7 @@ from protocol.limits import BUCKET_SIZE, KEYS_PER_PEER_MAX, LEASES_PER_WORKER_MA
 from protocol.signing import Envelope, Identity
 from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
+from simulations.crashes import Killed
 from simulations.memory_host import MemoryHost
 from simulations.models.churn import Session
 from simulations.world import World, wall_clock
@@ -52,6 +53,8 @@ class SimulatedPeer:
         self.kind = kind
         self.reachable = reachable
         self.renews_identity = False
+        self.on_event: Callable[[NodeEvent], None] = lambda event: None
+        """Told of what the core tells; set by what runs beside it."""
         self._memory = memory
         self.identity = identity or world.identity(number)
         self.random = world.random(f"peer/{number}")
@@ -95,6 +98,11 @@ class SimulatedPeer:
             self.identity = self.world.identity(self.number, self._life)
             self.world.enroll(self.identity.peer_id, self.number)
             await trio.sleep(NEW_IDENTITY_AFTER_S)
+
+    def crash(self) -> None:
+        """Be killed, if it is there at all."""
+        if self.core is not None:
+            self._leave(self.core, crashes=True)
 
     def change_identity(self) -> None:
         """Leave, and come back soon as somebody else."""
@@ -171,11 +179,14 @@ class SimulatedPeer:
     async def _run(self, core: PeerCore, parts: Sequence[Part]) -> None:
         try:
             await core.run(*parts)
+        except* Killed:
+            pass  # By itself, at a write of its journal: nobody is told.
         except* LocalError as group:
             self.world.book.broke("no_peer_falls_over", f"peer {self.number}: {_text(group)}")
 
     def _tell(self, started_at_s: float, event: NodeEvent) -> None:
         self.world.trace.note("tell", self.number, type(event).__name__)
+        self.on_event(event)
         if self.joined_after_s is None:
             self.joined_after_s = trio.current_time() - started_at_s
 

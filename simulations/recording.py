@@ -1,5 +1,6 @@
 """What a run writes down while it goes on: plain data for the checkers, the tables and the figures."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from peer.views import JobView
@@ -22,6 +23,17 @@ class JobRecord:
     """By item: whether the accepted result is the true one. Items that failed are not here."""
     failed: set[int] = field(default_factory=set)
     given_by: dict[int, str] = field(default_factory=dict)
+    doubtful: set[int] = field(default_factory=set)
+    """Items whose result rests on a peer found lying since."""
+    again: set[int] = field(default_factory=set)
+    """Items that have an outcome and are run again all the same."""
+    stood: set[int] = field(default_factory=set)
+    """Items whose outcome stood when the run that goes on began, and nothing has happened to it since."""
+    runs: int = 1
+    unsaved: set[int] = field(default_factory=set)
+    """Items that came to count since the coordinator last wrote down what it owes."""
+    unpaid: set[int] = field(default_factory=set)
+    """Items that were `unsaved` when a run was cut off: nobody knows any more whom to pay for them."""
 
     @property
     def wrong(self) -> int:
@@ -36,6 +48,10 @@ class ReceiptRecord:
     job: str
     worker: str
     credits: float
+
+
+Replica = tuple[str, int, int]
+"""A job, the number of a peer and an item of the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,14 @@ class Recording:
     jobs: list[JobRecord] = field(default_factory=list)
     given: list[ReceiptRecord] = field(default_factory=list)
     got: list[ReceiptRecord] = field(default_factory=list)
+    caught_in: set[tuple[str, str]] = field(default_factory=set)
+    """Jobs, and the peers that were found there to have given a wrong result."""
+    banned: set[tuple[int, str]] = field(default_factory=set)
+    """Coordinators, and the peers to which they give no work any more."""
+    handed_out: Counter[Replica] = field(default_factory=Counter)
+    """How often a peer was given an item to execute: by a lease, or as an audit."""
+    executed: Counter[Replica] = field(default_factory=Counter)
+    """How often it began to."""
     peaks: dict[str, Peak] = field(default_factory=dict)
     broken: list[Violation] = field(default_factory=list)
     """Failed invariants, peers that fell over, errors that were logged: seen while the run went on."""

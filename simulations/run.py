@@ -2,22 +2,18 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
-from math import inf
-from typing import TYPE_CHECKING
 
 import trio
 
-from peer.accusations import Accusations
-from peer.coordinator import Coordinator
-from peer.core import Part, PeerCore
 from protocol.worker_policy import WorkerPolicy
 from simulations import adversaries, checkers
 from simulations.attackers import Attacker, make_attackers
 from simulations.book import Book
+from simulations.crashes import with_worker_crashes
 from simulations.figures import figures_of, tables_of
 from simulations.footprint import memory_kib
 from simulations.local_executor import LocalExecutor
@@ -26,18 +22,15 @@ from simulations.models.latency import make_latency
 from simulations.models.speed import Machine, draw_machines
 from simulations.network import LinkRules, SimulatedNetwork
 from simulations.peers import SimulatedPeer
-from simulations.recording import JobRecord
 from simulations.result import Result
 from simulations.scenario import Partition, Scenario
 from simulations.scheduler import run_seeded
+from simulations.submitter import Submitter
 from simulations.trace import Trace
-from simulations.traced_journal import TracedJournal
 from simulations.versions import versions
+from simulations.watched_executor import WatchedExecutor
 from simulations.workload import Work, true_result
 from simulations.world import Tally, World, child, watched_errors
-
-if TYPE_CHECKING:
-    from trio_typing import TaskStatus
 
 LOOK_INTERVAL_S = 10.0
 SETTLE_S = 5.0
@@ -72,9 +65,9 @@ class Simulation:
         self._started_at = time.perf_counter()
         self._trace = Trace(trio.current_time, scenario.limits.trace_events_max)
         self._tally = Tally(self._trace)
-        self._book = Book(self._trace, self._tally.number_of)
+        self._book = Book(self._trace, self._tally.number_of, range(scenario.workload.coordinators))
         self._jobs_done = trio.Event()
-        self._coordinators_left = scenario.workload.coordinators if scenario.workload.jobs else 0
+        self._coordinators_left = {*range(scenario.workload.coordinators if scenario.workload.jobs else 0)}
 
     async def main(self) -> None:
         """The whole story, in virtual time."""
@@ -121,6 +114,8 @@ class Simulation:
             self._heal(world)
             with trio.move_on_after(limits.liveness_s):
                 await self._wait_jobs(forever=False)
+        with trio.move_on_after(limits.liveness_s):
+            await self._book.wait_at_rest()
         await trio.sleep(SETTLE_S)
         for peer in self.peers:
             peer.check_invariants()
@@ -154,11 +149,13 @@ class Simulation:
         joins = world.random("joins")
         join_s = scenario.workers.join_s
         for number in range(scenario.workload.coordinators):
-            coordinator = self._coordinator(world, number, work)
-            nursery.start_soon(self._coordinate, coordinator, work, joins.uniform(0, join_s) if number else 0.0)
+            submitter = self._submitter(world, number, work)
+            nursery.start_soon(submitter.run, joins.uniform(0, join_s) if number else 0.0)
         churn = make_churn(scenario.churn)
         for peer in self._workers(world, work):
-            sessions = self._sessions_until_healed(churn.sessions(peer.number, world.random(f"churn/{peer.number}")))
+            stays = churn.sessions(peer.number, world.random(f"churn/{peer.number}"))
+            stays = with_worker_crashes(stays, scenario.crashes, world.random(f"crashes/{peer.number}"))
+            sessions = self._sessions_until_healed(stays)
             joins_at_s = joins.uniform(0, join_s)
             nursery.start_soon(partial(peer.live, joins_at_s, sessions, returns=scenario.churn.returns))
         for attacker in make_attackers(scenario, world.random("attackers")):
@@ -177,11 +174,18 @@ class Simulation:
         await trio.sleep_until(joins_at_s)
         await peer.be_there(world.heals_at_s, crashes=True, make_parts=lambda core: [attacker.part(core)])
 
-    def _coordinator(self, world: World, number: int, work: Work) -> SimulatedPeer:
+    def _submitter(self, world: World, number: int, work: Work) -> Submitter:
         executor = LocalExecutor(work.duration_s, true_result)
-        peer = SimulatedPeer(world, number, executor, WorkerPolicy(slots=0), kind="coordinator")
+        watched = WatchedExecutor(executor, number, self._book)
+        peer = SimulatedPeer(world, number, watched, WorkerPolicy(slots=0), kind="coordinator")
         self.peers.append(peer)
-        return peer
+        return Submitter(peer, work, self._on_ban, self._on_all_ended)
+
+    def _on_all_ended(self, number: int) -> None:
+        """All jobs of a coordinator have come to their end."""
+        self._coordinators_left.discard(number)
+        if not self._coordinators_left:
+            self._jobs_done.set()
 
     def _workers(self, world: World, work: Work) -> list[SimulatedPeer]:
         scenario = self.scenario
@@ -208,7 +212,7 @@ class Simulation:
         peer = SimulatedPeer(
             world,
             number,
-            character.executor(executor),
+            WatchedExecutor(character.executor(executor), number, self._book),
             character.policy(policy),
             kind=kind,
             reachable=reachable,
@@ -218,40 +222,6 @@ class Simulation:
         return peer
 
     # What goes on.
-
-    async def _coordinate(self, peer: SimulatedPeer, work: Work, joins_at_s: float) -> None:
-        journal = TracedJournal.open_traced(self._book, self._on_ban)
-
-        def parts(core: PeerCore) -> Sequence[Part]:
-            decisions = partial(self._book.on_decision, peer.number)
-            accusations = Accusations(core.seam, core.dht, replays=True)
-            coordinator = Coordinator(core.seam, core.directory, journal, accusations, decisions)
-            jobs = Part("the jobs", partial(self._submit_all, peer.number, coordinator, work))
-            proofs = Part("fraud proofs", partial(accusations.run, coordinator))
-            return Part("the coordinator", coordinator.run), proofs, jobs
-
-        await trio.sleep(joins_at_s)
-        try:
-            await peer.be_there(inf, crashes=False, make_parts=parts)
-        finally:
-            journal.close()
-
-    async def _submit_all(
-        self, number: int, coordinator: Coordinator, work: Work, *, task_status: "TaskStatus[None]"
-    ) -> None:
-        task_status.started()
-        workload = self.scenario.workload
-        await trio.sleep_until(max(trio.current_time(), workload.start_s))
-        for place in range(workload.jobs):
-            request = work.request(number, place)
-            job = coordinator.submit(request)
-            record = JobRecord(job, number, len(request.items), trio.current_time())
-            self._book.open_job(record, work.first_item(number, place))
-            await self._book.wait_ended(job)
-        self._coordinators_left -= 1
-        if not self._coordinators_left:
-            self._jobs_done.set()
-        await trio.sleep_forever()
 
     async def _part(self, world: World, partition: Partition) -> None:
         end_s = min(partition.end_s, self.scenario.limits.duration_s)

@@ -90,6 +90,24 @@ class Churn(Table, frozen=True, kw_only=True):
     returns: bool = True
 
 
+class Crashes(Table, frozen=True, kw_only=True):
+    """Peers that are killed and start again soon, until everything heals; what they had not written down is lost.
+
+    All times are exponential. Coordinators go on with their jobs from their journals.
+    """
+
+    coordinator_mean_s: Seconds = 0.0
+    """Mean time from the start of a coordinator (the first time: from `workload.start_s`) to its crash; 0: never."""
+    coordinator_down_s: PositiveS = 10.0
+    """Mean time until it starts again."""
+    at_write: Share = 0.5
+    """Share of its crashes that come in the middle of an event: at a write of its journal, half of them before the
+    write and half just after it."""
+    worker_mean_s: Seconds = 0.0
+    """Mean time from the start of a worker to its crash, besides what `churn` does; 0: never."""
+    worker_down_s: PositiveS = 10.0
+
+
 class Workers(Table, frozen=True, kw_only=True):
     """The population and its speeds. Adversaries are chosen among these workers, by their shares."""
 
@@ -165,6 +183,7 @@ class Scenario(Table, frozen=True, kw_only=True):
     network: Network = Network()
     partitions: list[Partition] = []
     churn: Churn = Churn()
+    crashes: Crashes = Crashes()
     adversary: Adversary = Adversary()
     workload: Workload = Workload()
     limits: Limits = Limits()
@@ -234,6 +253,10 @@ def _contradictions(scenario: Scenario) -> Iterator[str]:
     if scenario.workload.jobs and scenario.workload.start_s < scenario.workers.join_s:
         joined_s = scenario.workers.join_s
         yield f"workload.start_s: must be at least workers.join_s, {joined_s:g}: start later or let them join sooner"
+    if scenario.crashes.coordinator_mean_s and not scenario.workload.coordinators:
+        yield "crashes.coordinator_mean_s: nobody can crash where workload.coordinators is 0: leave one of them out"
+    if scenario.crashes.worker_mean_s and not scenario.workers.count:
+        yield "crashes.worker_mean_s: nobody can crash where workers.count is 0: leave one of them out"
     for key, distribution in _distributions(scenario):
         if distribution.kind == "uniform" and distribution.b < distribution.a:
             yield f"{key}.b: must be at least {key}.a, {distribution.a:g}, where {key}.kind is uniform"

@@ -6,7 +6,7 @@ threads are the same; so these are what goes in.
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from protocol import encoding
@@ -22,15 +22,23 @@ def python_environment(package_folders: Iterable[Path]) -> bytes:
     """Digest of interpreter, platform, instruction-set class, threads, and the packages in these folders."""
     packages = importlib.metadata.distributions(path=[str(folder) for folder in package_folders])
     versions = sorted({f"{package.name.lower()}=={package.version}" for package in packages if package.name})
-    described = {
-        "implementation": platform.python_implementation(),
-        "version": platform.python_version(),
+    return machine_environment(
+        {
+            "implementation": platform.python_implementation(),
+            "version": platform.python_version(),
+            "packages": versions,
+        }
+    )
+
+
+def machine_environment(described: Mapping[str, object]) -> bytes:
+    """Digest of a description, and of what of this machine any result may depend on."""
+    machine = {
         "system": platform.system(),
         "instructions": instruction_set(platform.machine(), _processor_flags()),
         "threads": _THREADS_PER_RUNNER,
-        "packages": versions,
     }
-    return digest(encoding.encode(described))
+    return digest(encoding.encode({**machine, **described}))
 
 
 def instruction_set(machine: str, flags: set[str]) -> str:

@@ -13,9 +13,12 @@ import protocol
 
 _PYTHON_AT = Path("/opt/python")
 _PACKAGES_AT = Path("/opt/packages")
-_PROGRAM_AT = Path("/opt/parallel-peer")
+PROGRAM_AT = Path("/opt/parallel-peer")
 _SYSTEM = Path("/usr")
-_PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_seeds")
+_PROGRAM_FILES = ("runner_main", "runner_cage", "runner_job", "runner_data", "runner_files", "runner_seeds")
+_RUNTIMES = Path(__file__).resolve().parent.parent / "runtimes" / "inside"
+LOADER_AT = PROGRAM_AT / "runtime_inside.py"
+"""Where the runtime's own file lies inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,35 @@ class Interpreter:
     packages: tuple[str, ...]
     package_folders: tuple[Path, ...]
     """Where the packages are out here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What one runtime needs in a sandbox: Python with its packages, and the file that has `load`.
+
+    `load` gets the job's settings (a dict: `job`, `runtime`, `filename`, `code`, `entry`, `cores`,
+    `memory_bytes_max`) and gives the function that is called with each item; what it raises is the outcome of every
+    item. It may import what `interpreter` brings, and `protocol`.
+    """
+
+    interpreter: Interpreter
+    loader: Path
+    binds: tuple[tuple[Path, Path], ...] = ()
+    """Further files and folders of this machine (from, to), read-only inside."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Further variables."""
+    processes: int = 0
+    """How many processes it keeps from chunk to chunk; what else a chunk leaves behind costs the runner its warmth."""
+
+
+def python_inside() -> Inside:
+    """For jobs in Python."""
+    return Inside(interpreter=this_interpreter(), loader=loader("python"))
+
+
+def loader(runtime: str) -> Path:
+    """The file of one of our own runtimes that goes inside."""
+    return _RUNTIMES / f"{runtime}.py"
 
 
 def this_interpreter() -> Interpreter:
@@ -62,11 +94,12 @@ def _package_folders() -> list[Path]:
 def _program_binds() -> list[tuple[Path, Path]]:
     here = Path(__file__).resolve().parent
     sources = [here.parent / "__init__.py", here / "__init__.py", *(here / f"{name}.py" for name in _PROGRAM_FILES)]
+    sources += [_RUNTIMES.parent / "__init__.py", _RUNTIMES]
     protocol_folder = Path(protocol.__file__).resolve().parent
-    return [(protocol_folder, _PROGRAM_AT / "protocol")] + [
-        (source, _PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources
+    return [(protocol_folder, PROGRAM_AT / "protocol")] + [
+        (source, PROGRAM_AT / source.relative_to(here.parent.parent)) for source in sources
     ]
 
 
 def _program_path(name: str) -> Path:
-    return _PROGRAM_AT / "peer" / "execution" / f"{name}.py"
+    return PROGRAM_AT / "peer" / "execution" / f"{name}.py"

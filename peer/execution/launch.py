@@ -9,17 +9,16 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from peer.execution.interpreter import Interpreter, this_interpreter
+from peer.execution.interpreter import Inside, python_inside
 from peer.execution.limits import (
     ADDRESS_SPACE_EXTRA_BYTES,
     CPU_S_MAX,
     FILE_BYTES_MAX,
-    LOG_READ_BYTES_MAX,
     OPEN_FILES_MAX,
     PROCESSES_MAX,
     SANDBOX_PEERS_MAX,
@@ -28,18 +27,24 @@ from peer.execution.limits import (
     SANDBOX_UIDS_PER_PEER,
 )
 from peer.execution.orphans import end_orphans
+from peer.execution.plumbing import memory_file, pipe, progress_file
 from peer.execution.process import Ends, SandboxProcess
-from peer.execution.sandbox import BubblewrapFiles, bubblewrap_arguments, can_become_anyone, find_bubblewrap, users_file
+from peer.execution.sandbox import (
+    SANDBOX_NAME,
+    BubblewrapFiles,
+    Wanted,
+    bubblewrap_arguments,
+    can_become_anyone,
+    find_bubblewrap,
+    users_file,
+)
 from peer.execution.seccomp import filter_program
 from protocol import encoding
 from protocol.bodies import Manifest
 from protocol.errors import LocalError
 from protocol.limits import CHUNK_RESULT_BYTES_MAX, KIB
 
-_F_ADD_SEALS = 1033
-_F_SETPIPE_SZ = 1031
-_SEAL_SIZE = 0x1 | 0x2 | 0x4  # F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW
-_FRAME_EXTRA_BYTES = 64 * KIB
+FRAME_EXTRA_BYTES = 64 * KIB
 _ADDRESS_SPACE_BYTES_MAX = 2**62
 
 
@@ -54,11 +59,22 @@ class JobCode:
     memory_bytes_max: int
     cpu_s_max: int = CPU_S_MAX
     cores: int = 1
+    runtime: str = ""
     blobs: tuple[tuple[str, Path], ...] = ()
     """Files that it may read, by name."""
+    inputs: Path | None = None
+    """The folder with the files of its items."""
+    inside: Inside | None = None
+    """What its runtime needs; None: a job in Python."""
 
     @classmethod
-    def of(cls, manifest: Manifest, blobs: Mapping[str, Path]) -> "JobCode":
+    def of(
+        cls,
+        manifest: Manifest,
+        blobs: Mapping[str, Path],
+        inputs: Path | None = None,
+        inside: Inside | None = None,
+    ) -> "JobCode":
         """The code of a manifest; its name is the file name where it is one."""
         filename = Path(manifest.name).name if manifest.name.endswith(".py") else "job.py"
         cpu_s_max = int(min(max(CPU_S_MAX, 4 * manifest.item_timeout_s), 2**31))
@@ -70,21 +86,28 @@ class JobCode:
             memory_bytes_max=manifest.memory_bytes_max,
             cpu_s_max=cpu_s_max,
             cores=manifest.cores,
+            runtime=manifest.runtime,
             blobs=tuple(sorted(blobs.items())),
+            inputs=inputs,
+            inside=inside,
         )
 
 
-class Launcher:
-    """Everything that all sandboxes of this peer share. Making one raises `LocalError` where none can work."""
+class SandboxLauncher:
+    """What all sandboxes of one kind share on this peer."""
+
+    name: str
+    """How the sandbox is called in capability records."""
 
     def __init__(self) -> None:
-        self._bubblewrap = find_bubblewrap()
-        self._filter = filter_program()
+        self._python = python_inside()
         self._nice = shutil.which("nice")
-        self.interpreter: Interpreter = this_interpreter()
-        end_orphans(self._bubblewrap, self.interpreter.command[-1])
         self._root = can_become_anyone()
         self._numbers = count()
+
+    def takes(self, runtime: object) -> bool:
+        """Whether the jobs of this runtime can run in it."""
+        return True
 
     def start(self, job: JobCode, niceness: int = 0) -> SandboxProcess:
         """A process that enters its cage and loads the job; raises `LocalError` when none can be started."""
@@ -98,53 +121,33 @@ class Launcher:
             return process
 
     def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, job: JobCode, niceness: int) -> SandboxProcess:
-        channel, their_channel = socket.socketpair()
-        ours.callback(channel.close)
-        theirs.callback(their_channel.close)
-        output, their_output = _pipe(theirs, ours)
-        info, their_info = _pipe(theirs, ours)
-        progress = _progress_file(ours)
-        files = BubblewrapFiles(_memory_file(theirs, self._filter), _memory_file(theirs, users_file(uid)), their_info)
-        arguments = bubblewrap_arguments(self.interpreter, files, root=self._root, threads=job.cores, blobs=job.blobs)
-        arguments_fd = _memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
-        inside = (their_channel.fileno(), progress, _memory_file(theirs, self._settings(job, uid)))
-        popen = subprocess.Popen(
-            [
-                *self._politely(niceness),
-                *(str(self._bubblewrap), "--args", str(arguments_fd), "--"),
-                *self.interpreter.command,
-                *map(str, inside),
-            ],
-            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *inside),
-            stdin=subprocess.DEVNULL,
-            stdout=their_output,
-            stderr=their_output,
-            # --clearenv would not do: /proc/1/environ inside is that of bubblewrap itself.
-            env={},
-            cwd="/",
-            # An interrupt typed at the peer's terminal is for the peer; and one signal ends what is halfway started.
-            process_group=0,
-        )
-        return SandboxProcess(popen, Ends(channel, output, info, progress), CHUNK_RESULT_BYTES_MAX + _FRAME_EXTRA_BYTES)
+        raise NotImplementedError
 
     def _politely(self, niceness: int) -> list[str]:
-        """`nice` becomes bubblewrap, so nothing inside ever runs without it."""
+        """`nice` becomes the sandbox, so nothing inside ever runs without it."""
         if not niceness:
             return []
         if self._nice is None:
             raise LocalError("the command `nice` is not installed: install coreutils, or use --nice 0")
         return [self._nice, "-n", str(niceness)]
 
-    def _settings(self, job: JobCode, uid: int) -> bytes:
+    def _settings(self, job: JobCode, inside: Inside, uid: int, wall: Mapping[str, object] | None = None) -> bytes:
         settings = {
             "job": job.job,
+            "runtime": job.runtime,
+            "cores": job.cores,
             "filename": job.filename,
             "code": job.code,
             "entry": job.entry,
+            "memory_bytes_max": job.memory_bytes_max,
             "uid": uid if self._root else None,
-            "limits": _limits(job),
+            "limits": self._limits(job),
+            "wall": None if wall is None else dict(wall),
         }
-        return "\n".join(self.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
+        return "\n".join(inside.interpreter.packages).encode() + b"\0" + encoding.encode(settings)
+
+    def _limits(self, job: JobCode) -> dict[str, int]:
+        return limits_of(job)
 
     def _next_uid(self) -> int:
         """One that no other sandbox of this machine is likely to have, so that its processes are counted alone."""
@@ -154,7 +157,58 @@ class Launcher:
         return own + next(self._numbers) % SANDBOX_UIDS_PER_PEER
 
 
-def _limits(job: JobCode) -> dict[str, int]:
+class Launcher(SandboxLauncher):
+    """Starts runners in bubblewrap. Making one raises `LocalError` where it cannot work."""
+
+    name = SANDBOX_NAME
+
+    def __init__(self) -> None:
+        self._bubblewrap = find_bubblewrap()
+        self._filter = filter_program()
+        super().__init__()
+        end_orphans(self._bubblewrap, self._python.interpreter.command[-1])
+
+    def _start(self, theirs: ExitStack, ours: ExitStack, uid: int, job: JobCode, niceness: int) -> SandboxProcess:
+        channel, their_channel = socket.socketpair()
+        ours.callback(channel.close)
+        theirs.callback(their_channel.close)
+        output, their_output = pipe(theirs, ours)
+        info, their_info = pipe(theirs, ours)
+        progress = progress_file(ours)
+        files = BubblewrapFiles(memory_file(theirs, self._filter), memory_file(theirs, users_file(uid)), their_info)
+        inside = job.inside or self._python
+        wanted = Wanted(inside, threads=job.cores, blobs=job.blobs, inputs=job.inputs)
+        arguments = bubblewrap_arguments(wanted, files, root=self._root)
+        arguments_fd = memory_file(theirs, b"".join(os.fsencode(one) + b"\0" for one in arguments))
+        settings = memory_file(theirs, self._settings(job, inside, uid))
+        descriptors = (their_channel.fileno(), progress, settings)
+        popen = subprocess.Popen(
+            [
+                *self._politely(niceness),
+                *(str(self._bubblewrap), "--args", str(arguments_fd), "--"),
+                *inside.interpreter.command,
+                *map(str, descriptors),
+            ],
+            pass_fds=(arguments_fd, files.seccomp, files.users, files.info, *descriptors),
+            stdin=subprocess.DEVNULL,
+            stdout=their_output,
+            stderr=their_output,
+            # --clearenv would not do: /proc/1/environ inside is that of bubblewrap itself.
+            env={},
+            cwd="/",
+            # An interrupt typed at the peer's terminal is for the peer; and one signal ends what is halfway started.
+            process_group=0,
+        )
+        return SandboxProcess(
+            popen,
+            Ends(channel, output, info, progress),
+            CHUNK_RESULT_BYTES_MAX + FRAME_EXTRA_BYTES,
+            processes_kept=inside.processes,
+        )
+
+
+def limits_of(job: JobCode) -> dict[str, int]:
+    """The rlimits of the runner, by name."""
     return {
         "RLIMIT_AS": min(job.memory_bytes_max + ADDRESS_SPACE_EXTRA_BYTES, _ADDRESS_SPACE_BYTES_MAX),
         "RLIMIT_CORE": 0,
@@ -165,34 +219,3 @@ def _limits(job: JobCode) -> dict[str, int]:
         "RLIMIT_NOFILE": OPEN_FILES_MAX,
         "RLIMIT_NPROC": PROCESSES_MAX,
     }
-
-
-def _pipe(theirs: ExitStack, ours: ExitStack) -> tuple[int, int]:
-    import fcntl
-
-    reading, writing = os.pipe()
-    ours.callback(os.close, reading)
-    theirs.callback(os.close, writing)
-    with suppress(OSError):  # this user has many pipes already: a smaller one serves
-        fcntl.fcntl(writing, _F_SETPIPE_SZ, LOG_READ_BYTES_MAX)
-    return reading, writing
-
-
-def _memory_file(theirs: ExitStack, data: bytes) -> int:
-    fd = os.memfd_create("parallel-peer", os.MFD_CLOEXEC)
-    theirs.callback(os.close, fd)
-    with os.fdopen(os.dup(fd), "wb") as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
-def _progress_file(ours: ExitStack) -> int:
-    """Shared with the sandbox, so sealed: it can neither be made to grow nor be cut away under a reader."""
-    import fcntl
-
-    fd = os.memfd_create("progress", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    ours.callback(os.close, fd)
-    os.ftruncate(fd, os.sysconf("SC_PAGESIZE"))
-    fcntl.fcntl(fd, _F_ADD_SEALS, _SEAL_SIZE)
-    return fd

@@ -29,3 +29,10 @@ SANDBOX_PEERS_MAX = 65_000
 SANDBOX_UIDS = SANDBOX_UIDS_PER_PEER * SANDBOX_PEERS_MAX
 # Inside a user namespace of its own, any number serves.
 SANDBOX_UID_MAPPED = 65_534
+
+# Where the sandbox's folder is one of the disk, nothing but looking at it bounds it.
+FOLDER_ENTRIES_MAX = 4096
+FOLDER_PATH_LENGTH_MAX = 2048
+# What a job must leave of the disk, whatever it does; it takes some hundred MiB between two looks.
+FREE_DISK_BYTES_MIN = 512 * MIB
+FREE_DISK_FILES_MIN = 50_000

@@ -6,16 +6,15 @@ what the peer itself does for the network. A job whose processes multiply may ru
 """
 
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 from peer.execution.executor import SandboxedExecutor
-from peer.execution.launch import JobCode, Launcher
+from peer.execution.launch import JobCode
 from peer.execution.process import SandboxProcess
-from peer.execution.python_runtime import PythonRunner
 from peer.executor_around import ExecutorAround
 from peer.seam import Runner
 from protocol.bodies import Manifest
@@ -68,18 +67,6 @@ class Throttle:
         return self._processes
 
 
-class _PoliteStarter:
-    def __init__(self, launcher: Launcher, niceness: int, throttle: Throttle) -> None:
-        self._launcher = launcher
-        self._niceness = niceness
-        self._throttle = throttle
-
-    def start(self, job: JobCode) -> SandboxProcess:
-        process = self._launcher.start(job, self._niceness)
-        self._throttle.add(process)
-        return process
-
-
 class PoliteExecutor(ExecutorAround):
     """The `Executor` for the work of others: what `executor` offers, within the owner's limits.
 
@@ -95,16 +82,11 @@ class PoliteExecutor(ExecutorAround):
 
     def open_runner(self, manifest: Manifest) -> AbstractAsyncContextManager[Runner]:
         """See `Executor.open_runner`."""
-        return self._open_runner(manifest)
+        launcher = self._executor.launcher()
 
-    @asynccontextmanager
-    async def _open_runner(self, manifest: Manifest) -> AsyncIterator[Runner]:
-        launcher = self._executor.launcher_for(manifest.runtime)
-        starter = _PoliteStarter(launcher, self._niceness, self._throttle)
-        async with self._executor.files_of(manifest) as files:
-            runner = PythonRunner(starter, manifest, blobs=files)
-            runner.start()
-            try:
-                yield runner
-            finally:
-                await runner.aclose()
+        def start(job: JobCode) -> SandboxProcess:
+            process = launcher.start(job, self._niceness)
+            self._throttle.add(process)
+            return process
+
+        return self._executor.open_runner_by(start, manifest)

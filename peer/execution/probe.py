@@ -2,7 +2,7 @@
 
 import time
 
-from peer.execution.launch import JobCode, Launcher
+from peer.execution.launch import JobCode, SandboxLauncher
 from peer.execution.limits import START_TIMEOUT_S
 from peer.execution.process import SandboxProcess
 from protocol.errors import LocalError
@@ -24,7 +24,7 @@ _ADVICE = (
 )
 
 
-def try_sandbox(launcher: Launcher) -> None:
+def try_sandbox(launcher: SandboxLauncher) -> None:
     """Start one sandbox and end it; raises `LocalError` with the reason and the way out. Blocks for about 50 ms."""
     process = launcher.start(_JOB)
     try:

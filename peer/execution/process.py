@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from protocol.framing import FrameDecoder
 
 _RECEIVE_BYTES = 256 * 1024
 SIGNAL_ROUNDS_MAX = 3
+DESCRIPTORS_AT_ONCE_MAX = 4
+"""Taken with one read; the kernel closes the rest."""
 # The first process (bubblewrap's) and the runner.
 _PROCESSES_OF_A_RUNNER = 2
 
@@ -41,8 +44,11 @@ class Ends:
 class SandboxProcess:
     """A started sandbox. All methods but `activity` and `reap` return at once."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], ends: Ends, reply_bytes_max: int, *, processes_kept: int = 0
+    ) -> None:
         self._popen = popen
+        self._processes_kept = processes_kept
         self._ends = ends
         self._decoder = FrameDecoder(reply_bytes_max)
         self._pidfd = os.pidfd_open(popen.pid)
@@ -51,6 +57,7 @@ class SandboxProcess:
         self._outgoing = memoryview(b"")
         self.output = Output(ends.output_fd)
         self.channel_ended = False
+        self._descriptors: deque[int] = deque()
         for fd in (ends.output_fd, ends.info_fd):
             os.set_blocking(fd, False)
         ends.channel.setblocking(False)
@@ -83,7 +90,7 @@ class SandboxProcess:
         """A frame that has come; raises `BadFrame` or `FrameTooLong` when the other side breaks the form."""
         while (frame := self._decoder.next_frame()) is None:
             try:
-                data = self._ends.channel.recv(_RECEIVE_BYTES)
+                data = self._receive()
             except BlockingIOError:
                 return None
             except OSError:
@@ -93,6 +100,19 @@ class SandboxProcess:
                 return None
             self._decoder.feed(data)
         return frame
+
+    def _receive(self) -> bytes:
+        data, descriptors, _, _ = socket.recv_fds(
+            self._ends.channel, _RECEIVE_BYTES, DESCRIPTORS_AT_ONCE_MAX, socket.MSG_CMSG_CLOEXEC
+        )
+        self._descriptors.extend(descriptors)
+        while len(self._descriptors) > DESCRIPTORS_AT_ONCE_MAX:
+            os.close(self._descriptors.popleft())
+        return data
+
+    def next_descriptor(self) -> int | None:
+        """An open file that the sandbox has handed out, which is the caller's to close; None when there is none."""
+        return self._descriptors.popleft() if self._descriptors else None
 
     async def activity(self) -> None:
         """Until there is something to read, room to write, or the process has ended. Spurious returns happen."""
@@ -129,10 +149,14 @@ class SandboxProcess:
         first = self._first_pid()
         return usage(first, memory_bytes_doubtful) if first is not None else TreeUsage(0, 0)
 
+    def excess(self) -> str | None:
+        """What else the sandbox has taken beyond its bounds, in words."""
+        return None
+
     def has_leftovers(self) -> bool:
         """Whether a chunk has left processes behind. Asked after every chunk, so with the fewest looks at /proc."""
         first = self._told_pid()
-        return first is None or len(descendants(first)) > _PROCESSES_OF_A_RUNNER
+        return first is None or len(descendants(first)) > _PROCESSES_OF_A_RUNNER + self._processes_kept
 
     def signal_all(self, number: int) -> None:
         """Send a signal to everything inside but the first process, until no new one is found; a few looks at most."""
@@ -202,7 +226,7 @@ class SandboxProcess:
     def _close(self) -> None:
         self._epoll.close()
         self._ends.channel.close()
-        for fd in (self._pidfd, self._ends.output_fd, self._ends.info_fd, self._ends.progress_fd):
+        for fd in (*self._descriptors, self._pidfd, self._ends.output_fd, self._ends.info_fd, self._ends.progress_fd):
             os.close(fd)
 
     def _first_pid(self) -> int | None:

@@ -7,7 +7,7 @@ slow, nothing makes it look fast. The mixture is interpreter, big integers, hash
 package that a worker may lack. Coordinators correct it by what they see (DESIGN section 6).
 """
 
-from peer.execution.python_runtime import PYTHON_RUNTIME
+from peer.runtimes.python import PYTHON_RUNTIME
 from peer.seam import Execution, Executor
 from protocol import encoding
 from protocol.bodies import Manifest

@@ -1,11 +1,14 @@
 """Inside the sandbox: what a function gives back becomes data, or an error that names what is not.
 
-Data are None, booleans, numbers, text, bytes, lists, tuples (which become lists), dicts with keys of
-text or whole numbers (which become text), and NumPy arrays and scalars. They become canonical CBOR, never a pickle.
+Data are None, booleans, numbers, text, bytes, lists, tuples (which become lists), dicts with keys of text or whole
+numbers (which become text), NumPy arrays and scalars, and paths of files, whose content goes along. They become
+canonical CBOR, never a pickle.
 """
 
 import io
+import os
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import cbor2
@@ -21,14 +24,23 @@ KEY_BITS_MAX = 1024
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 
 
+GiveFile = Callable[[str], object]
+"""Takes the path of a file, gives what stands for it in the result; raises `OSError`."""
+
+
 class NotData(TypeError):
     """A result, or a part of it, that is not data."""
 
 
-def encode_value(value: object) -> bytes:
+def no_files(path: str) -> object:
+    """The `GiveFile` of those who keep none."""
+    raise NotData(f"the file {path} cannot be given: this runner keeps no files")
+
+
+def encode_value(value: object, give: GiveFile = no_files) -> bytes:
     """Canonical CBOR of `[true, value]`; raises `NotData` naming the type and its place in the result."""
     if type(value) not in _SCALARS:
-        value = _plain(value, "result", 0)
+        value = _plain(value, "result", 0, give)
     return _dump([True, value])
 
 
@@ -96,7 +108,7 @@ def _with_arrays(item: object) -> object:
     return item
 
 
-def _plain(value: Any, place: str, depth: int) -> object:
+def _plain(value: Any, place: str, depth: int, give: GiveFile) -> object:
     kind = type(value)
     if kind in _SCALARS:
         return value
@@ -104,15 +116,15 @@ def _plain(value: Any, place: str, depth: int) -> object:
         raise NotData(f"{place[:80]}... is nested deeper than {DEPTH_MAX} levels")
     if kind is list or kind is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
         return [
-            each if type(each) in _SCALARS else _plain(each, f"{place}[{index}]", depth + 1)
+            each if type(each) in _SCALARS else _plain(each, f"{place}[{index}]", depth + 1, give)
             for index, each in enumerate(value)
         ]
     if kind is dict:
         named = {_key(key, place): each for key, each in value.items()}
         if len(named) < len(value):
             raise NotData(f"{place} has a key as text and the same as a whole number; use one kind of keys")
-        return {name: _plain(each, f"{place}[{name!r:.40}]", depth + 1) for name, each in named.items()}
-    return _from_library(value, place, depth)
+        return {name: _plain(each, f"{place}[{name!r:.40}]", depth + 1, give) for name, each in named.items()}
+    return _from_library(value, place, give)
 
 
 def _key(key: object, place: str) -> str:
@@ -126,7 +138,7 @@ def _key(key: object, place: str) -> str:
     raise NotData(f"a key of {place} is of type {_name(key)}; keys must be text or whole numbers")
 
 
-def _from_library(value: Any, place: str, depth: int) -> object:
+def _from_library(value: Any, place: str, give: GiveFile) -> object:
     numpy = cast(Any, sys.modules.get("numpy"))
     if numpy is not None and isinstance(value, numpy.generic):
         item = value.item()
@@ -136,6 +148,8 @@ def _from_library(value: Any, place: str, depth: int) -> object:
         return _array(value, place)
     elif isinstance(value, bytearray | memoryview):
         return bytes(value)
+    elif isinstance(value, os.PathLike):
+        return give(os.fsdecode(value))
     raise NotData(f"{place} is of type {_name(value)}, which is not data; {_advice(value)}")
 
 

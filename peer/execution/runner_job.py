@@ -1,11 +1,12 @@
-"""Inside the sandbox: the job file as a module, and its function called on one item after another."""
+"""Inside the sandbox: what the runtime has loaded, called on one item after another."""
 
-import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from peer.execution import runner_data
+from peer.execution.runner_files import FILE_MARK, FileDoor
 from peer.execution.runner_seeds import Seeds
 from protocol import encoding
 from protocol.errors import BadFrame
@@ -22,7 +23,8 @@ _CUT = "\n[... cut ...]\n"
 class ChunkFailed(BaseException):
     """A chunk that has no result; `kind` is a member name of `protocol.messages.job.FailureKind`.
 
-    A BaseException, so that a job's own `except Exception` cannot be in its way.
+    Runtimes raise it for what is this machine's fault and not the item's: an error of the item is a result, in which
+    honest peers agree. A BaseException, so that a job's own `except Exception` cannot be in its way.
     """
 
     def __init__(self, kind: str, item: int, detail: str) -> None:
@@ -31,27 +33,34 @@ class ChunkFailed(BaseException):
 
 
 class Job:
-    """One job file, loaded once. When loading fails, every item has that error as its outcome."""
+    """One job, loaded once. When loading fails, every item has that error as its outcome."""
 
-    def __init__(self, job: str, filename: str, code: bytes, entry: str) -> None:
+    def __init__(self, job: str, load: Callable[[], Callable[[object], object]], files: FileDoor) -> None:
         self._seeds = Seeds(job)
+        self._files = files
         self._load_failure: ChunkFailed | None = None
-        module = sys.modules[MODULE_NAME] = ModuleType(MODULE_NAME)
         try:
-            self._outcome_of = outcome_function(module, filename, code, entry)
+            self._outcome_of = outcome_function(load, files.give)
         except MemoryError:
             self._load_failure = ChunkFailed("MEMORY", 0, "out of memory while the job file was loaded")
+        except ChunkFailed as failure:
+            self._load_failure = failure
 
     def run_chunk(self, payload: bytes, start_item: Callable[[int], None]) -> bytes:
         """Canonical CBOR of the outcomes; raises `ChunkFailed` for want of memory or a result that is too large."""
         if self._load_failure is not None:
             raise self._load_failure
         items = _items(payload)
+        seen = self._files.placed(items) if FILE_MARK in payload else items
         outcomes = []
         size_bytes = 0
         for index, item in enumerate(items):
             start_item(index)
-            outcome = self._outcome(index, item)
+            self._seeds.start_item(partial(runner_data.encode_item, item))
+            try:
+                outcome = self._outcome(index, seen[index])
+            except ChunkFailed as failure:
+                raise ChunkFailed(failure.kind, index, failure.detail) from failure
             size_bytes += len(outcome)
             if size_bytes > CHUNK_RESULT_BYTES_MAX - runner_data.LIST_HEAD_BYTES_MAX:
                 raise ChunkFailed("TOO_LARGE", index, f"the results of a chunk may have {CHUNK_RESULT_BYTES_MAX} bytes")
@@ -59,7 +68,6 @@ class Job:
         return runner_data.join_outcomes(outcomes)
 
     def _outcome(self, index: int, item: object) -> bytes:
-        self._seeds.start_item(lambda: runner_data.encode_item(item))
         try:
             return self._outcome_of(item)
         except MemoryError as error:
@@ -75,29 +83,40 @@ def _items(payload: bytes) -> list[object]:
         raise ChunkFailed("ENVIRONMENT", 0, f"the chunk has arrays in it, and {error}") from error
 
 
-def outcome_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], bytes]:
-    """Run a job file as `module`; gives what makes an outcome of an item. Raises only `MemoryError`."""
+def outcome_function(
+    load: Callable[[], Callable[[object], object]], give: runner_data.GiveFile = runner_data.no_files
+) -> Callable[[object], bytes]:
+    """What makes an outcome of an item, with the function that `load` gives.
+
+    Raises only `MemoryError`, and the `ChunkFailed` of a runtime.
+    """
     try:
-        function = _load(module, filename, code, entry)
-    except MemoryError:
+        function = load()
+    except (MemoryError, ChunkFailed):
         raise
     except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is the outcome of every item
         outcome = _error_outcome(error)
         return lambda _: outcome
-    return lambda item: outcome_of(function, item)
+    return partial(outcome_of, function, give=give)
 
 
-def outcome_of(function: Callable[[object], object], item: object) -> bytes:
-    """Canonical CBOR of an item's outcome. Raises only `MemoryError`: how much there is, is not the job's doing."""
+def outcome_of(
+    function: Callable[[object], object], item: object, *, give: runner_data.GiveFile = runner_data.no_files
+) -> bytes:
+    """Canonical CBOR of an item's outcome.
+
+    Raises only `MemoryError`, since how much there is, is not the job's doing, and the `ChunkFailed` of a runtime.
+    """
     try:
-        return runner_data.encode_value(function(item))
-    except MemoryError:
+        return runner_data.encode_value(function(item), give)
+    except (MemoryError, ChunkFailed):
         raise
     except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is its outcome
         return _error_outcome(error)
 
 
-def _load(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
+def load_function(module: ModuleType, filename: str, code: bytes, entry: str) -> Callable[[object], object]:
+    """Run a job file as `module`; its function. Raises whatever the file raises."""
     source = code.decode("utf-8-sig")
     module.__file__ = filename
     module.__dict__["__loader__"] = _Source(source)

@@ -3,7 +3,8 @@
 Started as `runner_main.py SOCKET PROGRESS SETTINGS` with three file descriptors. It speaks over the socket
 alone, in frames of canonical CBOR, so that what a job prints goes to standard output and error and breaks
 nothing. It says `["caged"]`, `["loaded"]`, and for each chunk `["done", result]` or
-`["failed", kind, item, detail]`. The number of the item being run, plus one, stands in the progress file:
+`["failed", kind, item, detail]`; before it, for each file of the result, `["file", name]` with an open descriptor,
+which is answered by what stands for the file. The number of the item being run, plus one, stands in the progress file:
 writing it costs nearly nothing, and the peer reads it only when a chunk takes long or the runner dies.
 
 Foreign code runs in this very process and may do to it what it likes: the peer outside believes nothing
@@ -12,16 +13,21 @@ that comes from here without checking its form.
 
 import contextlib
 import faulthandler
+import importlib
 import mmap
 import os
 import select
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from peer.execution.runner_job import Job
 
-_PROGRAM = "/opt/parallel-peer"
+_PROGRAM = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+"""Where this program and `protocol` lie. Without pathlib, which takes longer to load than all of this."""
+_LOADER = "runtime_inside"
+"""The runtime's file, put there for it (`peer/execution/interpreter.py`)."""
 _RECEIVE_BYTES_MAX = 256 * 1024
 
 
@@ -41,13 +47,18 @@ class Channel:
         poll.register(self._fd, select.POLLIN)
         return any(events & select.POLLHUP for _, events in poll.poll(0))
 
-    def send(self, *message: object) -> None:
-        """One message out."""
+    def send(self, *message: object, descriptor: int | None = None) -> None:
+        """One message out, with an open file where one is given."""
         from protocol import encoding
         from protocol.framing import frame
 
         payload = encoding.encode(list(message))
         rest = memoryview(frame(payload, len(payload)))
+        if descriptor is not None:
+            import socket
+
+            with socket.socket(fileno=os.dup(self._fd)) as channel:
+                rest = rest[socket.send_fds(channel, [rest], [descriptor]) :]
         while rest:
             rest = rest[os.write(self._fd, rest) :]
 
@@ -72,7 +83,7 @@ def main() -> None:
     if channel.is_abandoned():
         return
     channel.send("caged")
-    job = _load(settings)
+    job = _load(settings, channel)
     channel.send("loaded")
     progress = mmap.mmap(progress_fd, mmap.PAGESIZE)
     os.close(progress_fd)
@@ -100,16 +111,18 @@ def _close_all_but(*kept: int) -> None:
 def _enter_cage(settings: dict[str, Any]) -> None:
     from peer.execution import runner_cage
 
-    runner_cage.enter(settings["uid"], settings["limits"])
+    runner_cage.enter(settings["uid"], settings["limits"], settings["wall"])
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _load(settings: dict[str, Any]) -> "Job":
+def _load(settings: dict[str, Any], channel: Channel) -> "Job":
+    from peer.execution.runner_files import FileDoor
     from peer.execution.runner_job import Job
 
-    return Job(settings["job"], settings["filename"], settings["code"], settings["entry"])
+    loader = importlib.import_module(_LOADER)
+    return Job(settings["job"], partial(loader.load, settings), FileDoor(channel))
 
 
 def _serve(channel: Channel, job: "Job", progress: memoryview) -> None:

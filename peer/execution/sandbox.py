@@ -9,11 +9,11 @@ so the program inside takes a user id that nobody else has, before any foreign c
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer.execution.interpreter import Interpreter
+from peer.execution.interpreter import LOADER_AT, Inside
 from peer.execution.limits import (
     SANDBOX_UID_FIRST,
     SANDBOX_UID_MAPPED,
@@ -21,6 +21,7 @@ from peer.execution.limits import (
     SHARED_MEMORY_BYTES_MAX,
     TMP_BYTES_MAX,
 )
+from peer.execution.runner_files import INPUTS_AT
 from protocol.errors import LocalError
 
 SANDBOX_NAME = "bubblewrap"
@@ -30,7 +31,6 @@ BLOB_VARIABLE = "PEER_BLOB_"
 """With a blob's name after it, the variable that has its path."""
 
 _FIXED_ENVIRONMENT = (
-    ("HOME", "/tmp"),
     ("LANG", "C.UTF-8"),
     ("PATH", "/usr/bin:/bin"),
     ("PYTHONHASHSEED", "0"),
@@ -49,6 +49,16 @@ class BubblewrapFiles:
     seccomp: int
     users: int
     info: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a job is to find inside."""
+
+    inside: Inside
+    threads: int = 1
+    blobs: Sequence[tuple[str, Path]] = ()
+    inputs: Path | None = None
 
 
 def find_bubblewrap() -> Path:
@@ -81,25 +91,27 @@ def _uid_map() -> list[tuple[int, int]]:
     return [(int(first), int(length)) for first, _, length in rows]
 
 
-def bubblewrap_arguments(
-    interpreter: Interpreter,
-    files: BubblewrapFiles,
-    *,
-    root: bool,
-    threads: int = 1,
-    blobs: Sequence[tuple[str, Path]] = (),
-) -> list[str]:
+def bubblewrap_arguments(wanted: Wanted, files: BubblewrapFiles, *, root: bool) -> list[str]:
     """What stands between `bwrap` and the command. For `--args FD`: on the command line the sandbox could read it."""
     arguments = [*_namespaces(root), *_powers(root)]
     arguments += ["--info-fd", str(files.info), "--seccomp", str(files.seccomp)]
-    arguments += [*_system(), *_own_binds(interpreter), *_blob_binds(blobs), *_writable_places()]
+    arguments += [*_system(), *_own_binds(wanted), *_blob_binds(wanted.blobs), *_writable_places()]
     arguments += ["--perms", "0444", "--ro-bind-data", str(files.users), "/etc/passwd"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
-    counts = ((name, str(threads)) for name in _THREADS)
-    of_blobs = [(f"{BLOB_VARIABLE}{name}", str(BLOBS_AT / name)) for name, _ in blobs]
-    for name, value in (*_FIXED_ENVIRONMENT, *counts, *interpreter.environment, *of_blobs):
+    blobs = {name: BLOBS_AT / name for name, _ in wanted.blobs}
+    for name, value in inside_environment(wanted, Path("/tmp"), blobs):
         arguments += ["--setenv", name, value]
     return arguments
+
+
+def inside_environment(wanted: Wanted, home: Path, blobs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """All variables that a job sees, in any sandbox; `blobs`: where it finds them."""
+    yield "HOME", str(home)
+    yield from _FIXED_ENVIRONMENT
+    yield from ((name, str(wanted.threads)) for name in _THREADS)
+    yield from wanted.inside.interpreter.environment
+    yield from wanted.inside.environment
+    yield from ((f"{BLOB_VARIABLE}{name}", str(place)) for name, place in blobs.items())
 
 
 def users_file(uid: int) -> bytes:
@@ -130,11 +142,15 @@ def _system() -> list[str]:
     return [*arguments, "--proc", "/proc", "--dev", "/dev"]
 
 
-def _own_binds(interpreter: Interpreter) -> list[str]:
+def _own_binds(wanted: Wanted) -> list[str]:
     """Folders above a bind are made by hand: those that bubblewrap makes are for root alone."""
-    above = {parent for _, target in interpreter.binds for parent in target.parents} | {Path("/etc")}
+    inside = wanted.inside
+    binds = [*inside.interpreter.binds, (inside.loader, LOADER_AT), *inside.binds]
+    if wanted.inputs is not None:
+        binds.append((wanted.inputs, INPUTS_AT))
+    above = {parent for _, target in binds for parent in target.parents} | {Path("/etc")}
     arguments = [part for place in sorted(above - {Path("/")}) for part in ("--perms", "0755", "--dir", str(place))]
-    for source, target in interpreter.binds:
+    for source, target in binds:
         arguments += ["--ro-bind", str(source), str(target)]
     for file in _SYSTEM_FILES:
         arguments += ["--ro-bind-try", file, file]

@@ -9,7 +9,7 @@ import ctypes.util
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from protocol.errors import LocalError
 
@@ -41,20 +41,27 @@ _IOCTLS_DENIED = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX: both type into somebody else's terminal."""
 
 
-def filter_program() -> bytes:
-    """The BPF program; raises `LocalError` (with the way out) when libseccomp is not installed."""
+Rule = tuple[object, ...]
+"""The error that the call answers, its name or number, conditions on its arguments that must all hold."""
+
+
+def filter_program(more: Iterable[Rule] = ()) -> bytes:
+    """The BPF program, with `more` rules; raises `LocalError` (with the way out) when libseccomp is not installed."""
     if ctypes.util.find_library("seccomp") is None:
         raise LocalError("libseccomp is not installed; on Debian or Ubuntu: apt install libseccomp2")
     import pyseccomp
 
     seccomp = pyseccomp.SyscallFilter(defaction=pyseccomp.ALLOW)
-    for action, call, *conditions in _rules():
-        if _is_known(call):
-            seccomp.add_rule(pyseccomp.ERRNO(action), call, *conditions)
+    denied: set[int] = set()
+    for action, call, *conditions in (*_rules(), *more):
+        number = call if isinstance(call, int) else _number(call)
+        if number is not None and number not in denied:
+            seccomp.add_rule(pyseccomp.ERRNO(action), number, *conditions)
+            denied |= set() if conditions else {number}
     return _exported(seccomp)
 
 
-def _rules() -> Iterator[tuple[object, ...]]:
+def _rules() -> Iterator[Rule]:
     import pyseccomp
 
     for call in _DENIED:
@@ -70,14 +77,15 @@ def _rules() -> Iterator[tuple[object, ...]]:
         yield errno.EAFNOSUPPORT, call, pyseccomp.Arg(0, pyseccomp.NE, int(socket.AF_UNIX))
 
 
-def _is_known(call: object) -> bool:
-    """Names that this libseccomp or this architecture does not have cannot be called by name either."""
+def _number(call: object) -> int | None:
+    """None for names that this libseccomp or this architecture does not have."""
     import pyseccomp
 
     try:
-        return int(pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, call)) >= 0
+        number = int(pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, call))
     except (ValueError, OSError):
-        return False
+        return None
+    return number if number >= 0 else None
 
 
 def _exported(seccomp: object) -> bytes:

@@ -2,6 +2,7 @@
 
 The order of a session: Call, then Bid or Refusal, then Award or Outbid, then Ready; after it Assign,
 Results, Heartbeat and Receipts flow until Release (by the coordinator) or Leaving (by the worker).
+What a worker keeps of an earlier lease is handed over beside all this (`protocol/messages/kept.py`).
 Payloads larger than `INLINE_SIZE_BYTES_MAX` go ahead of the message that names their digest, as
 `PayloadPart`s.
 """
@@ -34,6 +35,7 @@ from protocol.messages.base import (
     ShortText,
     Text,
 )
+from protocol.messages.kept import FetchKept, ForgetKept, HandedOut, Kept
 from protocol.requirements import Requirements
 from protocol.signing import Envelope
 
@@ -84,6 +86,8 @@ class Call(Message, frozen=True, kw_only=True, tag="call"):
     deadline_s: NonNegative = 0.0
     needs: Requirements = Requirements()
     """What else each slot needs."""
+    takes_kept: bool = False
+    """Whether this coordinator takes what the worker keeps of an earlier lease: it is told of it then."""
 
 
 class Bid(Message, frozen=True, kw_only=True, tag="bid"):
@@ -149,6 +153,8 @@ class Assignment(Part, frozen=True, kw_only=True):
     chunk: ChunkIdField
     digest: Digest
     data: Annotated[bytes, Meta(max_length=INLINE_SIZE_BYTES_MAX)] | None = None
+    handed_out: HandedOut | None = None
+    """With it the result can be used even where the coordinator vanishes meanwhile."""
 
 
 class Assign(Message, frozen=True, kw_only=True, tag="assign"):
@@ -193,6 +199,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 
     lease: LeaseIdField
     running: ChunkIds = ()
+    settled: ChunkIds = ()
+    """By the coordinator: chunks whose results are in its books, so that the worker need not keep its own."""
 
 
 class CancelChunks(Message, frozen=True, kw_only=True, tag="cancel"):
@@ -227,5 +235,5 @@ class Leaving(Message, frozen=True, kw_only=True, tag="leaving"):
 
 JOB_CODEC: MessageCodec[Message] = MessageCodec(
     Call, Bid, Refusal, Award, Outbid, Ready, PayloadPart, Assign, Results, Heartbeat, CancelChunks, Receipts,
-    Release, Leaving,
+    Release, Leaving, Kept, FetchKept, ForgetKept,
 )  # fmt: skip

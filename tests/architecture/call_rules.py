@@ -90,7 +90,10 @@ ROOMS: dict[Rule, dict[str, str]] = {
     processes: {
         "peer/presence.py": "loginctl tells whether the machine is in use",
         "peer/execution/*": "runners are processes",
-        "cli/*": "a peer for one job, and the peers of the demonstration, are processes",
+        "peer/runtimes/command.py": "programs are asked for their versions",
+        "peer/runtimes/inside/*": "runs in the sandbox",
+        "peer/runtimes/blender.py": "the program is asked for its version",
+        "cli/*": "a peer for one job, the peers of the demonstration, Blender and ffmpeg are processes",
     },
     entropy: {
         "cli/*": "the seam is built here",
@@ -103,6 +106,8 @@ ROOMS: dict[Rule, dict[str, str]] = {
         "peer/libp2p_fixes_yamux.py": "the supervised boundary of one connection",
         "peer/libp2p_host.py": "the supervised boundary of one stream, and the end of the host",
         "peer/core.py": "the supervised boundary of one part of the peer",
+        "peer/runtimes/inside/blender_program.py": "runs in Blender's own Python",
+        "peer/runtimes/registry.py": "the supervised boundary of a runtime that somebody has added",
         "peer/worker.py": "the supervised boundary of one job stream",
         "simulations/sweep.py": "the supervised boundary of one run: its failure is its row",
         "simulations/memory_host.py": "the supervised boundary of one stream, and the end of the network",

@@ -11,8 +11,15 @@ from source_tree import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 WANTED = {
+    "requirements-blender.lock": PROJECT["dependency-groups"]["blender"],
     "requirements-build.lock": PROJECT["dependency-groups"]["build"],
-    "requirements.lock": [*PROJECT["project"]["dependencies"], *EXTRAS["demo"], *EXTRAS["simulate"], *EXTRAS["test"]],
+    "requirements.lock": [
+        *PROJECT["project"]["dependencies"],
+        *EXTRAS["demo"],
+        *EXTRAS["simulate"],
+        *EXTRAS["wasm"],
+        *EXTRAS["test"],
+    ],
     "requirements-benchmark.lock": [*PROJECT["project"]["dependencies"], *EXTRAS["demo"], *EXTRAS["benchmark"]],
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;]+).*\n(?:    --hash=sha256:[0-9a-f]{64}.*\n?)+", re.MULTILINE)

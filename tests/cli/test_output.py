@@ -14,6 +14,7 @@ from cli.progress import StoryTail, detail, waiting_for
 from cli.results import exit_code, first_failures, write_results
 from cli.show import job_report, jobs_table, peers_table, status_table
 from cli.text import count, fault_mark, seconds, size
+from peer.kept_view import KeptView
 from peer.result_data import line_to_json
 from peer.views import ComplaintView, Funnel, JobState, JobView, PeerView, ResultLine, StatusView, WorkerView
 from protocol.errors import LocalError
@@ -159,6 +160,7 @@ def test_a_status_without_sandbox_or_addresses_reads_well():
     text = rendered(status_table(status))
     assert "nowhere; others cannot reach this peer" in text
     assert "nothing in sandbox none" in text
+    assert "landlock is weaker: " in rendered(status_table(msgspec.structs.replace(status, sandbox="landlock")))
 
 
 def test_the_last_complaint_is_shown_and_cannot_steer_the_terminal():
@@ -172,6 +174,23 @@ def test_the_last_complaint_is_shown_and_cannot_steer_the_terminal():
     text = rendered(status_table(msgspec.structs.replace(status, complaint=last, complaints=2)))
     assert "found wrong" in text and "item 3: evil" in text and "ndnH576N said so at 2001-09-" in text
     assert "2 complaints in all" in text and "\x1b" not in text
+
+
+def test_what_is_kept_for_others_and_what_others_handed_over_is_shown():
+    status = StatusView(
+        peer=PEER, version="0", pid=1, data_folder="/d", uptime_s=3.0, addresses=[], bootstrap=[], connected=1,
+        dht_contacts=2, records=0, slots=0, slots_busy=0, jobs_running=0, leases=0, sandbox="", runtimes=[], price=1.0,
+        speed=1.0, chunks_run=1, credits_earned=0.0,
+        kept=[KeptView(coordinator=PEER, results=12, size_bytes=2**21)] * 4,
+    )  # fmt: skip
+    text = rendered(status_table(status))
+    assert "48 results (8.0 MiB) for ndnH576N, ndnH576N, ndnH576N and 1 more" in text
+    workers = [WorkerView(peer=PEER, state="working", handed_over=count) for count in (2, 0, 1)]
+    job = JobView(id="0123", name="n", state=JobState.DONE, resumes=1, workers=workers)
+    assert "1 time; what was done before was not done again; 3 results handed over by 2 peers" in rendered(
+        job_report(job)
+    )
+    assert "handed over" not in rendered(job_report(msgspec.structs.replace(job, workers=[])))
 
 
 @pytest.mark.parametrize(

@@ -384,7 +384,9 @@ async def test_connected_peers_are_sorted_and_seen_from_both_sides(network) -> N
         await other.open_stream(centre.peer_id, KEEP)
         await accepted.next()
         assert list(other.connected_peers()) == [centre.peer_id]
+        assert list(other.callers()) == []
     assert list(centre.connected_peers()) == sorted(other.peer_id for other in others)
+    assert list(centre.callers()) == list(centre.connected_peers())
 
 
 @bounded

@@ -27,17 +27,21 @@ class Peer:
         self.identity = identity(number)
         self.host: MemoryHost = network.host(self.identity)
         self.complaints: list[tuple[PeerId, RemoteError]] = []
+        self.clock_ahead_s = 0.0
         random = Random(number)
         self.dht = DhtService(
             self.host,
             identity=self.identity,
             random=random,
-            wall_clock=wall_clock,
+            wall_clock=self.wall_clock,
             serving=serving,
             on_remote_error=lambda peer, error: self.complaints.append((peer, error)),
         )
-        self.directory = Directory(self.dht, self.identity, random=random, wall_clock=wall_clock)
+        self.directory = Directory(self.dht, self.identity, random=random, wall_clock=self.wall_clock)
         self.scope = trio.CancelScope()
+
+    def wall_clock(self) -> float:
+        return wall_clock() + self.clock_ahead_s
 
     @property
     def contact(self) -> Contact:

@@ -278,3 +278,22 @@ async def test_messages_per_lookup_stay_near_the_least(network: DhtNetwork, auto
     for _ in range(20):
         await asker.dht.find_closest(random.randbytes(20))
     assert (asker.dht.counters.sent["find_node"] - before) / 20 < 1.6 * BUCKET_SIZE
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+async def test_a_clock_that_is_stepped_ends_nothing_and_is_forgotten_once_it_is_right(
+    step_s: float, network: DhtNetwork, autojump_clock: MockClock
+) -> None:
+    await network.add(6)
+    victim, other = network.peers[1], network.peers[2]
+    for peer in (victim, other):
+        assert await peer.dht.store(KEY, record(peer.number)) == 6
+    victim.clock_ahead_s = step_s
+    placement = await victim.dht.place(KEY, record(victim.number, sequence=2))
+    assert placement.copies == 5 and sum(placement.refusals.values()) == 1, "it alone refuses what is right"
+    found, _ = await victim.dht.find_records(KEY, 10)
+    assert not found, "all have expired, or are too far ahead"
+    victim.clock_ahead_s = 0.0
+    await trio.sleep(BACK_OFF_S)
+    found, _ = await victim.dht.find_records(KEY, 10)
+    assert {one.signer for one in found} == {victim.host.peer_id, other.host.peer_id}

@@ -67,6 +67,10 @@ class Place:
         """The link is gone without a word: no FIN, no RST reaches anybody."""
         self.run("ip link set up0 down")
 
+    def mend(self) -> None:
+        """The link is there again; what was sent meanwhile is lost, but for what TCP sends again."""
+        self.run(f"ip link set up0 up; ip route add default via 10.77.{self.number}.1")
+
     def end(self) -> None:
         self._holder.kill()
         self._holder.wait()

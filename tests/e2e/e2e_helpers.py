@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,10 +59,16 @@ class Peer:
         return self.process.wait(timeout=20)
 
 
-def start_one(folder: Path, *options: str, within: Sequence[str] = (), listen: str = LISTEN) -> Peer:
+def start_one(
+    folder: Path,
+    *options: str,
+    within: Sequence[str] = (),
+    listen: str = LISTEN,
+    more: Mapping[str, str] | None = None,
+) -> Peer:
     """Start a peer; its stdout is read unbuffered, so that `select` tells the truth.
 
-    `within`: a command that runs another one in its own place, such as `nsenter`.
+    `within`: a command that runs another one in its own place, such as `nsenter`; `more`: of its environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "stderr.log"
@@ -87,7 +93,7 @@ def start_one(folder: Path, *options: str, within: Sequence[str] = (), listen: s
             stdout=subprocess.PIPE,
             stderr=stderr,
             stdin=subprocess.DEVNULL,
-            env=environment(),
+            env=environment(**(more or {})),
             bufsize=0,
         )
     return Peer(folder, process, log)

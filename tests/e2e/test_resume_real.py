@@ -82,6 +82,36 @@ def test_a_job_of_a_killed_coordinator_goes_on_and_repeats_nothing_that_was_acce
         assert "Traceback" not in peer.log.read_text()
 
 
+def test_what_a_worker_finished_while_its_coordinator_was_dead_is_not_run_again(start_peer, job):
+    slow = "import time\ndef run(item):\n    print(item)\n    time.sleep(3)\n    return item * item\n"
+    items = list(range(8))
+    worker, first = two_peers(start_peer)
+    words = [*job.write(slow, items), "--detach", "--verify", "none", "--local", "off"]
+    name = json.loads(run_command(*words, "--data", str(first.folder)).stdout)["job"]
+    wait_until(first.folder, name, lambda view: view["items_done"] >= 2)
+    first.process.kill()
+    first.process.wait()
+    accepted = accepted_of(first.folder, name)
+    deadline = time.monotonic() + EVENT_TIMEOUT_S
+    while not (kept := ask(worker.folder, "status")["kept"]):
+        assert time.monotonic() < deadline
+    assert kept[0]["coordinator"] == first.id and kept[0]["results"] >= 1
+    again = start_peer("first", "--bootstrap", worker.bootstrap)
+    again.wait_for("resumed")
+    view = wait_until(again.folder, name, lambda view: view["state"] not in ("calling", "running"))
+    assert (view["state"], view["items_done"], view["resumes"]) == ("done", 8, 1)
+    handed_over = sum(one["handed_over"] for one in view["workers"])
+    assert handed_over >= 1 and len(accepted) + handed_over <= 8
+    assert printed(again.folder, name) == Counter(dict.fromkeys(items, 1)), "an item was run twice"
+    assert view["executions"] == 8
+    ask(again.folder, "job", "results", name, "--out", str(job.out))
+    assert [line["result"] for line in job.results()] == [item * item for item in items]
+    said = run_command("job", "show", name, "--data", str(again.folder)).stdout
+    assert "handed over by 1 peer" in said, said
+    for peer in (worker, again):
+        assert "Traceback" not in peer.log.read_text()
+
+
 @pytest.mark.long
 def test_a_job_whose_own_peer_was_killed_is_finished_by_another_on_its_folder(start_peer, job, tmp_path):
     worker = start_peer("worker")

@@ -28,12 +28,12 @@ class DyingJournal(Journal):
         return journal
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
         whole = not self._connection.in_transaction
         self.writes += whole
         if whole and self.writes >= self.dies_at + self.after:
             raise Killed
-        with super().transaction() as connection:
+        with super().transaction(durable=durable) as connection:
             yield connection
         if whole and self.writes >= self.dies_at:
             raise Killed

@@ -5,7 +5,10 @@ import select
 from collections.abc import Iterable, Sequence
 from textwrap import dedent
 
+import trio
+
 from peer.execution.executor import SandboxedExecutor
+from peer.execution.landlock_launch import LandlockLauncher
 from peer.seam import Execution, ExecutionFailure, Executor
 from protocol import encoding
 from protocol.bodies import Manifest
@@ -44,6 +47,16 @@ def still_alive(pids: Iterable[int], timeout_s: float = 5.0) -> list[int]:
     return [pid for pid in pids if not _ends(pid, timeout_s)]
 
 
+async def no_folder_is_left(executor: SandboxedExecutor) -> None:
+    """Runners' folders of the second tier are removed by a program that nobody waits for; raises `TooSlowError`."""
+    launcher = executor.launcher()
+    assert isinstance(launcher, LandlockLauncher)
+    place = trio.Path(launcher.place)
+    with trio.fail_after(10):
+        while sorted([one.name for one in await place.iterdir()]) != ["in-use", "program-0"]:  # noqa: ASYNC110
+            await trio.sleep(0.02)  # what another program does to the disk is no event
+
+
 def _ends(pid: int, timeout_s: float) -> bool:
     try:
         fd = os.pidfd_open(pid)
@@ -61,6 +74,7 @@ __all__ = [
     "ExecutionFailure",
     "SandboxedExecutor",
     "manifest",
+    "no_folder_is_left",
     "outcomes",
     "run_all",
     "run_one",

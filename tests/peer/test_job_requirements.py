@@ -7,7 +7,7 @@ from village import FunctionExecutor, Village, request, village
 
 from peer.job_setup import LEFT_MIN, what_is_left
 from peer.views import JobState, JobView
-from protocol.capability import Capability
+from protocol.capability import Capability, RuntimeOffer
 from protocol.errors import LocalError
 from protocol.limits import MIB
 
@@ -64,6 +64,18 @@ async def test_a_worker_whose_record_promises_too_much_refuses_with_what_it_lack
         job = coordinator.submit(request(range(5), local=0, verify="none"))
         view, _ = await v.finish(coordinator, job)
         assert view.funnel.refused == {"requirements not met": 1}
+
+
+async def test_a_job_can_ask_for_a_strong_sandbox(autojump_clock):
+    async with village() as v:
+        await worker(v, "weak", runtimes=(RuntimeOffer(name="python", version="3.11", sandbox="landlock"),))
+        await worker(v, "liar", runtimes=(RuntimeOffer(name="python", version="3.11", sandbox="bubblewrap"),))
+        coordinator = await v.coordinator(FunctionExecutor(double))
+        job = coordinator.submit(request(range(5), local=0, verify="none", sandbox="strong"))
+        view, _ = await v.finish(coordinator, job)
+        assert view.state is JobState.FAILED
+        assert "lacks a strong sandbox (it has landlock)" in view.message
+        assert view.funnel.lacking == 1 and view.funnel.refused == {"requirements not met": 1}
 
 
 async def test_paired_peers_alone_and_one_that_is_paired_later(autojump_clock):

@@ -68,7 +68,7 @@ async def all_lives(path: Path, lives: list[tuple[list[tuple[str, float]], int, 
     stood = standing(path)
     async with life(Journal.open(path)) as (v, coordinator):
         coordinator.resume_unfinished()
-        if coordinator.view(job).state is JobState.PAUSED:
+        if coordinator.view(job).state in (JobState.PAUSED, JobState.INTERRUPTED):
             coordinator.resume(job)
         view, lines = await finish(v, coordinator, job)
         assert (view.state, view.items_done, [line.result for line in lines]) == (JobState.DONE, 24, SQUARES)

@@ -42,6 +42,13 @@ def test_a_file_that_cannot_be_changed_line_by_line_is_left_alone(tmp_path):
     assert file.path.read_text() == text
 
 
+def test_the_sandbox_is_one_that_there_is():
+    assert settings_from({"sandbox": "bubblewrap"}, {"sandbox": "landlock"}).sandbox == "landlock"
+    assert OwnerSettings().sandbox == "auto"
+    with pytest.raises(LocalError, match="--sandbox takes auto, bubblewrap, landlock, not 'wall'"):
+        settings_from({}, {"sandbox": "wall"})
+
+
 def test_sizes_shares_and_times():
     assert [parse_size(text) for text in ("64M", "1.5G", "8GiB", "2 TB", "70000000")] == [
         64 * 2**20, 3 * 2**29, 8 * 2**30, 2 * 2**40, 70_000_000,

@@ -51,7 +51,7 @@ async def test_runners_have_the_priority_that_the_owner_says(sandbox):
 
 
 async def test_without_nice_it_is_said(sandbox, monkeypatch):
-    monkeypatch.setattr(sandbox.launcher_for("python"), "_nice", None)
+    monkeypatch.setattr(sandbox.launcher(), "_nice", None)
     with pytest.raises(LocalError, match="use --nice 0"):
         await run_all(PoliteExecutor(sandbox, niceness=7, max_cpu=1), BUSY, [0.01])
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -13,6 +14,7 @@ from lives import ITEMS, SQUARES, finish, lie, life, pass_time, ran, running, sq
 from village import FunctionExecutor, village
 
 from peer import coordinator as coordinator_module
+from peer.job_saves import SAVE_INTERVAL_S
 from peer.job_sum import joined
 from peer.journal import Journal
 from peer.seam import ExecutionFailure
@@ -58,6 +60,39 @@ def test_results_that_outlived_their_figures_were_executed_all_the_same() -> Non
     assert joined(before, run, kept=9, suspects=()).executions == 19
 
 
+def test_the_bound_of_a_job_that_was_cut_off_is_that_of_its_parts() -> None:
+    before = JobView(id="j", name="j", state=JobState.RUNNING, items=24, items_done=10, error_bound=0.01)
+    run = JobView(id="j", name="j", state=JobState.DONE, items=8, items_done=8, error_bound=0.001)
+
+    def bound(before: JobView, run: JobView, kept: int) -> float | None:
+        return joined(before, run, kept=kept, suspects=()).error_bound
+
+    assert bound(before, run, 10) == pytest.approx((10 * 0.01 + 8 * 0.001) / 18)
+    assert bound(before, run, 16) == pytest.approx((10 * 0.01 + 6 * before.assume_liars + 8 * 0.001) / 24)
+    unknown = msgspec.structs.replace(before, error_bound=None)
+    assert bound(unknown, run, 16) == pytest.approx((16 * before.assume_liars + 8 * 0.001) / 24)
+    assert bound(before, run, 0) == 0.001
+    running = msgspec.structs.replace(run, state=JobState.RUNNING, error_bound=None)
+    assert bound(before, running, 10) is None
+    nothing = msgspec.structs.replace(run, items_done=0, error_bound=None)
+    assert bound(before, nothing, 10) == pytest.approx(0.01)
+
+
+async def test_the_bound_of_a_run_that_was_cut_off_is_kept(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    job, accepted = await start_and_stop(path, verify="quorum:2", after_s=8.5)
+    async with life(Journal.open(path)) as (v, coordinator):
+        saved = v.journal.job(job)
+        assert saved is not None and saved.error_bound == pytest.approx(0.2**2)
+        assert saved.items_done == len(accepted)
+        coordinator.resume_unfinished()
+        assert coordinator.view(job).error_bound is None, "what counts may still be revoked"
+        view, _ = await finish(v, coordinator, job)
+        assert view.error_bound == pytest.approx(0.2**2)
+
+
 async def test_a_job_goes_on_again_and_again(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     job, _ = await start_and_stop(tmp_path / "journal.sqlite", after_s=3.5)
     for _ in range(2):
@@ -92,7 +127,7 @@ async def test_figures_are_saved_while_a_job_runs(autojump_clock: trio.testing.M
     """So that a kill loses the figures of a few seconds, and no more."""
     async with life(Journal.open(tmp_path / "journal.sqlite")) as (v, coordinator):
         job = coordinator.submit(wanted())
-        await pass_time(coordinator_module.SAVE_INTERVAL_S + 2.0)
+        await pass_time(SAVE_INTERVAL_S + 2.0)
         saved = v.journal.job(job)
         assert saved is not None and saved.state is JobState.RUNNING
         assert 0 < saved.items_done <= len(v.journal.outcomes(job)) and saved.executions > 0
@@ -329,6 +364,7 @@ async def test_a_coordinator_killed_at_any_write_loses_and_repeats_nothing(
                 view, lines = await finish(v, coordinator, JobId(job.id))
                 assert (view.state, view.doubtful) == (JobState.DONE, 0), write
                 assert [line.result for line in lines] == SQUARES, write
+                assert set(view.liars) == coordinator.trust.banned().keys(), f"{write}: the report names them not"
             assert not ran(v) & accepted, write
             assert policy != "none" or v.journal.credits()["spent"] <= 24.0 + 1e-6, f"{write}: paid twice"
             assert jobs or (write == 1 and not after), "a job that was taken is not known any more"

@@ -1,16 +1,21 @@
 """Trust in the journal: it survives restarts, stays bounded, and carries over what older journals knew."""
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import msgspec
 import pytest
+from dying_journal import DyingJournal, Killed
 from receipts import receipt
 
 from peer import trust_book as trust_book_module
 from peer.journal import Journal
 from peer.journal_schema import MIGRATIONS
 from peer.trust_book import INTRODUCER_CLEAN_MIN, INTRODUCTION_CREDITS_MIN, TrustBook, pick
+from peer.views import ResultLine
 from peer.worker_memory import JournalMemory
 from protocol import encoding
 from protocol.bodies import Receipt
@@ -180,3 +185,35 @@ def test_the_worker_shows_the_largest_receipt_of_each_coordinator_but_the_one_th
     assert memory.standing(ISSUER.peer_id) == -55.0
     journal.close()
     assert memory.standing(ISSUER.peer_id) == 0.0 and not memory.introductions(PeerId("somebody"))
+
+
+CONVICT: dict[str, Callable[[TrustBook], object]] = {
+    "caught": lambda book: book.caught("bad", "job", "wrong about item 3"),
+    "proven by another": lambda book: book.rest("bad", "proof", "proven by another to have lied", doubted=True),
+}
+
+
+@pytest.mark.parametrize("how", CONVICT)
+def test_a_ban_for_a_lie_outlives_a_kill_only_together_with_the_doubt_that_it_casts(how: str, tmp_path, clock) -> None:
+    for write in count(1):
+        path = tmp_path / f"{write}.sqlite"
+        journal = DyingJournal.open_dying(path, write + 1)
+        journal.record_results(JobId("job"), [ResultLine(item=3, ok=True, result=1, worker="bad", checked=False)])
+        with suppress(Killed):
+            CONVICT[how](TrustBook(journal, clock))
+        journal.close()
+        again = Journal.open(path)
+        banned, in_doubt = TrustBook(again, clock).banned(), again.doubtful(JobId("job"))
+        again.close()
+        assert bool(banned) == bool(in_doubt), f"killed at write {write}"
+        if journal.writes < write + 1:
+            break
+    assert banned == {"bad": banned["bad"]} and in_doubt == {3: "bad"} and write > 1
+
+
+def test_who_rests_without_having_lied_casts_no_doubt(clock) -> None:
+    journal = Journal.open(None)
+    journal.record_results(JobId("job"), [ResultLine(item=3, ok=True, result=1, worker="bad", checked=False)])
+    TrustBook(journal, clock).rest("bad", "outvoted", "outvoted about item 4")
+    assert journal.in_doubt() == {}
+    journal.close()

@@ -18,6 +18,7 @@ from protocol import encoding
 from protocol.bodies import Manifest
 from protocol.capability import Capability, RuntimeOffer
 from protocol.ids import JobId, PeerId
+from protocol.kept_results import KeptShelf
 from protocol.signing import Identity
 from protocol.worker_memory import NO_MEMORY, WorkerMemory
 from protocol.worker_policy import WorkerPolicy
@@ -90,6 +91,7 @@ class Village:
         self.records: list[Capability] = []
         self.hosts: dict[str, MemoryHost] = {}
         self.workers: dict[str, Worker] = {}
+        self.seams: dict[str, Seam] = {}
         self.executors: dict[str, FunctionExecutor] = {}
         self.journal = Journal.open(None)
         self._numbers = iter(range(1, 1000))
@@ -112,11 +114,14 @@ class Village:
         executor: FunctionExecutor,
         memory: WorkerMemory = NO_MEMORY,
         on_complaint: OnComplaint = lambda coordinator, text: None,
+        shelf: KeptShelf | None = None,
         **policy: object,
     ) -> Worker:
         seam = self.seam(name, executor)
-        worker = Worker(seam, WorkerPolicy(**policy), memory=memory, on_complaint=on_complaint)  # type: ignore[arg-type]
+        rules = WorkerPolicy(**policy)  # type: ignore[arg-type]
+        worker = Worker(seam, rules, memory=memory, on_complaint=on_complaint, shelf=shelf)
         self.workers[name] = worker
+        self.seams[name] = seam
         await self.nursery.start(worker.run)
         self.records.append(
             Capability(
@@ -128,6 +133,13 @@ class Village:
                 slots=1,
             )
         )
+        return worker
+
+    async def restart(self, name: str, shelf: KeptShelf) -> Worker:
+        """The worker is stopped and started again, with what is on this shelf."""
+        await self.workers[name].stop_politely()
+        self.workers[name] = worker = Worker(self.seams[name], WorkerPolicy(), shelf=shelf)
+        await self.nursery.start(worker.run)
         return worker
 
     def directory(self, name: str) -> FixedDirectory:

@@ -1,5 +1,7 @@
 """What a job requires and what a machine lacks: versions, GPUs, sizes, and how the closest peers are named."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,14 @@ from protocol.requirements import (
 
 GIB = 1024 * MIB
 A100 = GpuOffer(vendor="nvidia", model="NVIDIA A100-SXM4-40GB", memory_bytes=40 * GIB)
-MACHINE = Machine(cores=2, memory_bytes=4 * GIB, disk_bytes=10 * GIB, gpus=(A100,), versions={"python": "3.11.9"})
+MACHINE = Machine(
+    cores=2,
+    memory_bytes=4 * GIB,
+    disk_bytes=10 * GIB,
+    gpus=(A100,),
+    versions={"python": "3.11.9"},
+    sandboxes={"python": "bubblewrap"},
+)
 parts = st.lists(st.integers(0, 40), min_size=1, max_size=4)
 
 
@@ -45,8 +54,24 @@ def test_each_lack_says_what_there_is_and_what_is_wanted():
         "python >=3.11 (it has 3.10.2)",
         "a GPU (none; wanted: any)",
     ]
+    assert missing(poor, memory_bytes=0, sandbox="strong") == ["a strong sandbox (it has none)"]
     assert missing(gpu="nvidia:80G") == ["a GPU (NVIDIA A100-SXM4-40GB 40 GiB; wanted: nvidia:80G)"]
     assert missing(Machine(cores=1, memory_bytes=GIB, versions={}), runtime_version="<9") == ["python <9 (it has none)"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "needs", "lacking"),
+    [
+        ("bubblewrap", "any", []),
+        ("bubblewrap", "strong", []),
+        ("landlock", "any", []),
+        ("landlock", "strong", ["a strong sandbox (it has landlock)"]),
+        ("of my own making", "strong", ["a strong sandbox (it has of my own making)"]),
+        ("bubblewrap", "stronger", ["sandbox takes any or strong, not 'stronger'"]),
+    ],
+)
+def test_the_least_sandbox(kind, needs, lacking):
+    assert missing(replace(MACHINE, sandboxes={"python": kind}), sandbox=needs) == lacking
 
 
 @pytest.mark.parametrize(

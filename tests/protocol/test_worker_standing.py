@@ -17,12 +17,13 @@ from worker_talk import (
     tell,
 )
 
+from protocol.admission import STANDING_MARGIN
 from protocol.ids import LeaseId, PeerId
 from protocol.limits import RECEIPT_GRACE_S, UNPAID_COMPUTE_S_MAX
 from protocol.messages.job import Bid, Leaving, RefusalReason, Release
 from protocol.signing import Identity
 from protocol.worker_events import ChunkRan, EndLease, RunnerReady
-from protocol.worker_machine import STANDING_MARGIN, WorkerMachine
+from protocol.worker_machine import WorkerMachine
 from protocol.worker_memory import NoMemory
 
 NAMES = [Identity(bytes([number]) * 32) for number in range(10, 14)]

@@ -30,6 +30,7 @@ def good() -> Recording:
     job.given_by = {**dict.fromkeys(range(5), "w"), **dict.fromkeys(range(5, 9), "me")}
     recording = Recording(jobs=[job], given=[ReceiptRecord("j", "w", 5.0)], healed_at_s=100.0, ended_at_s=130.0)
     recording.see("contacts", 20, 20)
+    recording.handed_out[("j", 3, 7)] = recording.executed[("j", 3, 7)] = 1
     return recording
 
 
@@ -48,11 +49,22 @@ Change = Callable[[Recording], object]
         ("every_chunk_ends", lambda run: setattr(run.jobs[0], "view", view(accepted=3, leased=2)), "are 2 leased"),
         ("few_wrong_results", lambda run: run.jobs[0].right.update({2: False}), "2 of 10 .* item 2, given by w"),
         ("accepted_is_paid", lambda run: run.given.clear(), "5 results of w were accepted and not paid"),
+        ("every_liar_is_named", lambda run: run.caught_in.add(("j", "w")), "w was caught, and the report does not"),
         ("tables_are_bounded", lambda run: run.see("contacts", 21, 20), "contacts came to 21, over the limit of 20"),
         ("no_task_is_left", lambda run: setattr(run, "tasks_after", 3), "3 tasks run although"),
         ("jobs_finish", lambda run: run.jobs.clear(), "0 of 1 jobs were submitted"),
         ("jobs_finish", lambda run: setattr(run.jobs[0], "ended_at_s", None), "30 s after the healing"),
         ("jobs_finish", lambda run: setattr(run.jobs[0], "view", view(JobState.FAILED, "why")), "is failed: why"),
+        (
+            "jobs_finish",
+            lambda run: setattr(run.jobs[0], "view", replace(view(), doubtful=2)),
+            "2 results are still in",
+        ),
+        (
+            "nothing_runs_again",
+            lambda run: run.executed.update({("j", 3, 7): 1}),
+            "peer 3 has executed item 7 2 times, and was given it 1 times",
+        ),
         ("no_error_logged", lambda run: run.broken.append(Violation("no_error_logged", 3.0, "boom")), "boom"),
     ],
 )
@@ -81,8 +93,16 @@ def test_what_the_coordinator_did_again_itself_is_not_paid() -> None:
 def test_a_banned_liar_is_owed_nothing() -> None:
     run = good()
     run.given.clear()
-    assert run.jobs[0].view is not None
-    run.jobs[0].view = replace(run.jobs[0].view, liars=["w"])
+    run.banned.add((0, "w"))
+    assert check(run, SCENARIO) == ()
+
+
+def test_what_a_coordinator_had_accepted_just_before_it_died_may_go_unpaid() -> None:
+    run = good()
+    run.given.clear()
+    run.jobs[0].unpaid = {0, 1, 2, 3}
+    assert [one.checker for one in check(run, SCENARIO)] == ["accepted_is_paid"], "item 4 was written down as owed"
+    run.jobs[0].unpaid.add(4)
     assert check(run, SCENARIO) == ()
 
 

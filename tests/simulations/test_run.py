@@ -13,6 +13,7 @@ from simulations.run import run
 from simulations.scenario import (
     Adversary,
     Churn,
+    Crashes,
     Distribution,
     Latency,
     Limits,
@@ -31,6 +32,7 @@ ROUGH = Scenario(
     network=Network(latency=Latency(kind="plane"), bandwidth_bytes_per_s=1e6, loss=0.01, unreachable=0.12),
     partitions=[Partition(start_s=35.0, end_s=75.0, share=0.3)],
     churn=Churn(kind="exponential", mean_s=60.0, absence_s=20.0),
+    crashes=Crashes(coordinator_mean_s=15.0, worker_mean_s=60.0),
     workload=Workload(items=60, workers_max=8),
     limits=Limits(duration_s=150.0, liveness_s=600.0, trace_events_max=10),
 )

@@ -42,6 +42,17 @@ def test_files_that_a_scenario_names_lie_beside_it(tmp_path: Path) -> None:
             r"partitions\[1\]\.start_s: must not be before",
         ),
         ('name = "x"\n[workload]\nverify = "quorum:1"', r"workload\.verify: .*quorum:N"),
+        ('name = "x"\n[crashes]\ncoordinator_means = 3', r"did you mean crashes\.coordinator_mean_s\?"),
+        ('name = "x"\n[crashes]\nat_write = 2', r"crashes\.at_write: .*allowed: a number of at least 0 and at most 1"),
+        ('name = "x"\n[crashes]\nworker_down_s = 0', r"crashes\.worker_down_s: .*allowed: a number of more than 0"),
+        (
+            'name = "x"\n[workload]\ncoordinators = 0\n[crashes]\ncoordinator_mean_s = 9',
+            r"crashes\.coordinator_mean_s: nobody can crash where workload\.coordinators is 0",
+        ),
+        (
+            'name = "x"\n[workers]\ncount = 0\n[crashes]\nworker_mean_s = 9',
+            r"crashes\.worker_mean_s: nobody can crash where workers\.count is 0",
+        ),
         ('name = "x"\n[churn]\nkind = "trace"', r"churn\.trace_file: must name a file"),
         ('name = "x"\n[network.latency]\nkind = "matrix"', "matrix_file: must name a file"),
         ('name = "x"\n[workers.speed]\nkind = "uniform"\na = 2\nb = 1', r"workers\.speed\.b: must be at least"),

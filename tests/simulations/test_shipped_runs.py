@@ -30,8 +30,9 @@ def test_a_scenario_holds_and_repeats(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(1000, 1020, 5))
-def test_many_seeds_of_the_small_hostile_scenario_hold(first: int) -> None:
-    scenario = shipped("hostile_small")
+@pytest.mark.parametrize("name", ["hostile_small", "crashes"])
+def test_many_seeds_of_a_small_hostile_scenario_hold(name: str, first: int) -> None:
+    scenario = shipped(name)
     violations = {seed: run(scenario, seed).violations for seed in range(first, first + 5)}
     assert not {seed: found for seed, found in violations.items() if found}
 

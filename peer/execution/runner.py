@@ -1,4 +1,4 @@
-"""The python runtime: chunk after chunk of one job through one warm sandboxed process.
+"""Chunk after chunk of one job through one warm sandboxed process, whichever its runtime.
 
 The process is untrusted once it has loaded the job. So every answer is checked for its form before it
 leaves here: a worker signs what this gives it.
@@ -6,16 +6,13 @@ leaves here: a worker signs what this gives it.
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from types import MappingProxyType
-from typing import Protocol
 
 import trio
 
+from peer.execution.chunk_files import ChunkFiles
 from peer.execution.item_watch import ItemWatch
-from peer.execution.launch import JobCode
 from peer.execution.limits import LOAD_TIMEOUT_S, POLL_INTERVAL_S, PROCESSES_MAX, START_TIMEOUT_S
 from peer.execution.process import SandboxProcess
 from peer.seam import Execution, ExecutionFailure
@@ -27,10 +24,6 @@ from protocol.limits import CHUNK_INPUT_BYTES_MAX, MIB, TEXT_LENGTH_MAX
 from protocol.messages.job import FailureKind
 from protocol.outcomes import decode_outcomes
 
-PYTHON_RUNTIME = "python"
-
-
-_NO_FILES: Mapping[str, Path] = MappingProxyType({})
 _FORGED = "the job wrote to the runner's own channel"
 
 
@@ -42,25 +35,21 @@ class _Failed(Exception):
         self.kind, self.detail, self.item = kind, detail, item
 
 
-class Starter(Protocol):
-    """Starts a sandboxed process for a job; raises `LocalError` when that cannot be."""
+class SandboxRunner:
+    """A `Runner` (peer/seam.py). Started at once, so that it is warm when the first chunk comes.
 
-    def start(self, job: JobCode) -> SandboxProcess:
-        """See `Launcher.start`."""
-
-
-class PythonRunner:
-    """A `Runner` (peer/seam.py) for python jobs. Started at once, so that it is warm when the first chunk comes."""
+    `start_process` starts a process that loads the job; it raises `LocalError` when that cannot be.
+    """
 
     def __init__(
         self,
-        launcher: Starter,
+        start_process: Callable[[], SandboxProcess],
         manifest: Manifest,
+        files: ChunkFiles,
         load_timeout_s: float = LOAD_TIMEOUT_S,
-        blobs: Mapping[str, Path] = _NO_FILES,
     ) -> None:
-        self._launcher = launcher
-        self._blobs = blobs
+        self._start_process = start_process
+        self._files = files
         self._manifest = manifest
         self._load_timeout_s = load_timeout_s
         self._process: SandboxProcess | None = None
@@ -94,9 +83,10 @@ class PythonRunner:
     def start(self) -> None:
         """Start the process, which begins to load the job; raises `LocalError` when that cannot be."""
         self._is_loaded = False
-        self._process = self._launcher.start(JobCode.of(self._manifest, self._blobs))
+        self._process = self._start_process()
 
     async def _run(self, payload: bytes, count: int) -> Execution | ExecutionFailure:
+        await self._files.place(payload)
         process = await self._living_process()
         watch = ItemWatch(count, self._manifest.item_timeout_s, trio.current_time())
         try:
@@ -106,9 +96,9 @@ class PythonRunner:
                 raise _Failed(FailureKind.CRASHED, _FORGED)
             watch.started_at = started_at = trio.current_time()
             process.send(frame(payload, CHUNK_INPUT_BYTES_MAX))
-            answer = await self._answer(process, watch)
+            answer = await self._answer_after_files(process, watch)
             compute_s = trio.current_time() - started_at
-            result = _result(answer, count, compute_s)
+            result = self._result(answer, count, compute_s)
         except _Failed as failed:
             result = ExecutionFailure(failed.kind, watch.item if failed.item is None else failed.item, failed.detail)
         return await self._finish(process, result)
@@ -138,6 +128,18 @@ class PythonRunner:
             raise _Failed(FailureKind.CRASHED, _FORGED, 0)
         self._is_loaded = True
 
+    async def _answer_after_files(self, process: SandboxProcess, watch: ItemWatch) -> object:
+        """The answer to a chunk, once the files that come before it are kept."""
+        while True:
+            match answer := await self._answer(process, watch):
+                case ["file", str(name)]:
+                    try:
+                        await self._files.take(process, name)
+                    except BadFrame as error:
+                        raise _Failed(FailureKind.CRASHED, f"{_FORGED}: {error}") from error
+                case _:
+                    return answer
+
     async def _answer(self, process: SandboxProcess, watch: ItemWatch) -> object:
         """The next message, as it was decoded; raises `_Failed`, with the watch at the item at fault."""
         poll_at = trio.current_time() + POLL_INTERVAL_S
@@ -166,9 +168,26 @@ class PythonRunner:
             raise _Failed(
                 FailureKind.MEMORY, f"{used.memory_bytes // MIB} MiB used; the job allows {memory_bytes_max // MIB} MiB"
             )
-        own = used.processes - 1  # the first one is bubblewrap's
+        if excess := process.excess():
+            raise _Failed(FailureKind.CRASHED, excess)
+        own = used.processes - 1  # the first one is the sandbox's own
         if own > PROCESSES_MAX:
             raise _Failed(FailureKind.CRASHED, f"{own} processes; at most {PROCESSES_MAX} are allowed")
+
+    def _result(self, answer: object, count: int, compute_s: float) -> Execution | ExecutionFailure:
+        match answer:
+            case ["done", bytes(data)]:
+                try:
+                    decode_outcomes(data, count)
+                    self._files.check(data)
+                except BadFrame as error:
+                    raise _Failed(FailureKind.CRASHED, f"the runner's result has no valid form: {error}") from error
+                return Execution(data, compute_s)
+            case ["failed", str(kind), int(item), str(detail)] if kind in FailureKind.__members__ and 0 <= item < max(
+                count, 1
+            ):
+                return ExecutionFailure(FailureKind[kind], item, detail)
+        raise _Failed(FailureKind.CRASHED, _FORGED)
 
     async def _finish(
         self, process: SandboxProcess, result: Execution | ExecutionFailure
@@ -201,21 +220,6 @@ def _next_message(process: SandboxProcess) -> object:
         return None if payload is None else encoding.decode(payload)
     except RemoteError as error:
         raise _Failed(FailureKind.CRASHED, f"{_FORGED}: {error}") from error
-
-
-def _result(answer: object, count: int, compute_s: float) -> Execution | ExecutionFailure:
-    match answer:
-        case ["done", bytes(data)]:
-            try:
-                decode_outcomes(data, count)
-            except BadFrame as error:
-                raise _Failed(FailureKind.CRASHED, f"the runner's result has no valid form: {error}") from error
-            return Execution(data, compute_s)
-        case ["failed", str(kind), int(item), str(detail)] if kind in FailureKind.__members__ and 0 <= item < max(
-            count, 1
-        ):
-            return ExecutionFailure(FailureKind[kind], item, detail)
-    raise _Failed(FailureKind.CRASHED, _FORGED)
 
 
 async def _how_it_ended(process: SandboxProcess) -> str:
