@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from peer.execution.environment import python_environment
-from peer.execution.interpreter import Inside, python_inside
+from peer.execution.interpreter import Inside
 from peer.runtimes.base import Probe
 from peer.runtimes.environments import Environments, find_uv
+from peer.runtimes.python import PythonRuntime
 from protocol.bodies import Manifest
 from protocol.errors import LocalError
 
@@ -18,11 +18,14 @@ PYTHON_ENV_RUNTIME = "python-env"
 _PACKAGES_AT = Path("/opt/packages/job")
 
 
-class PythonEnvRuntime:
-    """The Python that runs this peer; the job's packages come before those of the peer."""
+class PythonEnvRuntime(PythonRuntime):
+    """The Python that runs this peer; the job's packages come before those of the peer.
+
+    Its environment is that of the other: the job's packages are in its manifest, which commitments bind as well.
+    """
 
     name = PYTHON_ENV_RUNTIME
-    compare = "exact"
+    in_place = False
 
     def __init__(self) -> None:
         self._environments: dict[Path, Environments] = {}
@@ -32,10 +35,6 @@ class PythonEnvRuntime:
         if self._uv is None:
             return Probe(problem="the program uv is not installed", fix="pip install uv, beside this program")
         return Probe(versions={PYTHON_ENV_RUNTIME: platform.python_version()})
-
-    def environment(self, runtime: str) -> bytes:
-        """See `Runtime.environment`. The job's packages are in its manifest, which commitments bind as well."""
-        return self._environment
 
     def inside(self, manifest: Manifest) -> Inside:
         """See `Runtime.inside`; only `prepared` has the packages."""
@@ -60,11 +59,3 @@ class PythonEnvRuntime:
     @cached_property
     def _uv(self) -> Path | None:
         return find_uv()
-
-    @cached_property
-    def _inside(self) -> Inside:
-        return python_inside()
-
-    @cached_property
-    def _environment(self) -> bytes:
-        return python_environment(self._inside.interpreter.package_folders)
