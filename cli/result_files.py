@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from cli.results import REPORT_NAME, RESULTS_NAME
 from peer.control_client import ControlClient
 from peer.disk import disk_errors
 from peer.views import JobState, JobView
@@ -20,12 +21,16 @@ LOOK_INTERVAL_S = 2.0
 FILES_FOLDER = "files"
 FREE_NAMES = ("python", "wasm")
 """Runtimes whose code calls its files what it likes; the others make a name for each item."""
+OUR_NAMES = (RESULTS_NAME, REPORT_NAME, FILES_FOLDER)
 _MARK = f'"{FILE_KEY}"'.encode()
 
 
 class ResultFolder:
-    """The folder of the results of one job. A file of item 3 is `files/3/NAME`, or `NAME` where the runtime has made
-    names of its own: those of the `FREE_NAMES` may be anything, twice the same too.
+    """The folder of the results of one job.
+
+    A file of item 3 is `files/3/NAME`, or `NAME` where the runtime has made names of its own: those of the `FREE_NAMES`
+    may be anything, twice the same too. So may what a liar gives: a name that another item has, or that is ours, goes
+    below `files` as well.
     """
 
     def __init__(self, client: ControlClient, job: str, out: Path) -> None:
@@ -34,8 +39,8 @@ class ResultFolder:
         self._out = out
         self._written: dict[Path, str] = {}
         """The blob that each file is a copy of."""
-        self._counting: set[Path] = set()
-        """Those that some result names."""
+        self._counting: dict[Path, int] = {}
+        """Those that some result names, with the item that does."""
         self._cache: Path | None = None
         self._flat = False
         self._looked_at = 0.0
@@ -52,9 +57,9 @@ class ResultFolder:
 
     def complete(self) -> Iterator[bytes]:
         """All lines of the results, with the paths of their files; those that count no longer are removed."""
-        before, self._counting = set(self._written), set()
+        before, self._counting = set(self._written), {}
         yield from self._lines()
-        for path in sorted(before - self._counting):
+        for path in sorted(before - self._counting.keys()):
             path.unlink(missing_ok=True)
 
     def _lines(self) -> Iterator[bytes]:
@@ -72,9 +77,11 @@ class ResultFolder:
         return json.dumps(line, ensure_ascii=False).encode()
 
     def _copied(self, item: int, file: FileRef) -> object:
-        place = Path(file.name) if self._flat else Path(FILES_FOLDER) / str(item) / file.name
+        place = Path(file.name)
+        if not self._flat or file.name in OUR_NAMES or self._counting.get(self._out / place, item) != item:
+            place = Path(FILES_FOLDER) / str(item) / file.name
         path = self._out / place
-        self._counting.add(path)
+        self._counting[path] = item
         if self._written.get(path) != file.blob:
             self._copy(file, path)
             self._written[path] = file.blob
