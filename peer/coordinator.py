@@ -119,7 +119,7 @@ class Coordinator:
         """Start a job. Raises `LocalError` when the request is wrong or too many jobs run."""
         job = self._new_id()
         runner = self._prepare(job, request, JournalSink(self._journal, job), self._save_end)
-        with self._journal.transaction():
+        with self._journal.transaction(durable=True):
             self._journal.add_job(runner.view(), request)
             self._starts.begin(job, afresh=True)
         self._saves.begin(job)
