@@ -81,7 +81,7 @@ class SandboxedExecutor:
         """`open_runner` with processes that `start` starts."""
         inside = self._offered(manifest.runtime).inside(manifest)
         async with self.blobs_of(manifest) as blobs:
-            with files_of_chunks(self.blobs, manifest) as files:
+            with files_of_chunks(self.blobs, manifest, shown=self.launcher().shows_files) as files:
                 job = JobCode.of(manifest, blobs, files.folder, inside)
                 runner = SandboxRunner(partial(start, job), manifest, files, self._load_timeout_s)
                 runner.start()
