@@ -83,7 +83,7 @@ class SandboxedExecutor:
     async def open_runner_by(self, start: Start, manifest: Manifest) -> AsyncIterator[Runner]:
         """`open_runner` with processes that `start` starts."""
         async with self._inside(manifest) as inside, self.blobs_of(manifest) as blobs:
-            with files_of_chunks(self.blobs, manifest) as files:
+            with files_of_chunks(self.blobs, manifest, shown=self.launcher().shows_files) as files:
                 job = JobCode.of(manifest, blobs, files.folder, inside)
                 runner = SandboxRunner(partial(start, job), manifest, files, self._load_timeout_s)
                 runner.start()

@@ -1,5 +1,6 @@
 """What runtimes bring and what items have as files is found in every tier, at its place or by its variable."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -86,11 +87,17 @@ class Inputs:
         await trio.Path(at).write_bytes(b"hello")
 
 
-async def test_files_of_items_are_found_and_programs_get_them(any_sandbox, folder):
+async def test_files_of_items_are_found_and_programs_get_them(any_sandbox, tier, folder):
+    """Or it is said that they cannot be shown: a job must not fail for what its worker lacks."""
     files = [FileRef(name="in put", blob="00" * 32, size_bytes=5).plain()]
     executor = SandboxedExecutor(launcher=any_sandbox.launcher())
     executor.blobs = Inputs(folder / "one")
     async with executor.open_runner(manifest("def run(item):\n    return item[0].read_text()")) as runner:
+        if not executor.launcher().shows_files:
+            assert (tier, os.geteuid()) == ("landlock", 0)
+            with pytest.raises(LocalError, match="which the sandbox of this machine cannot show"):
+                await runner.run(encoding.encode([files]))
+            return
         for _ in range(2):
             assert outcomes(await runner.run(encoding.encode([files])), 1)[0].value == "hello"
     executor = SandboxedExecutor([CommandRuntime(("wc",))], launcher=any_sandbox.launcher())
