@@ -63,6 +63,8 @@ class LookupDriver:
         does not run, and nothing for the faults of others.
         """
         async with self._limiter:
+            # To get in is a moment in which we cannot be cancelled, and the service may end.
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._requester.counters.lookups += 1
             started_at = trio.current_time()
             lookup = Lookup(target, self._seeds(target), own=self._own, stall_s=self._requester.patience.stall_s)

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 import trio
-from dht_network import LATENCY_S, DhtNetwork, wall_clock
+from dht_network import LATENCY_S, DhtNetwork, Peer, wall_clock
 from dht_records import NOW_UNIX_S, accusation, capability, identity, record
 from trio.testing import MockClock
 
@@ -17,6 +17,7 @@ from protocol.ids import PeerId, node_id_of
 from protocol.limits import BUCKET_SIZE, RECORD_LIFETIME_S
 from protocol.messages.dht import Contact
 from protocol.network import DHT_PROTOCOL
+from simulations.memory_host import open_memory_network
 
 KEY = directory_key("runtime:python")
 UNKNOWN = Contact(peer=identity(9999).peer_id, addresses=("/ip4/10.99.99.99/tcp/1",))
@@ -240,6 +241,19 @@ async def test_alone_in_the_world(network: DhtNetwork, autojump_clock: MockClock
     assert await alone.directory.publish(capability(alone.number)) == 1
     assert await alone.directory.find("python", 5) == []
     assert await alone.directory.all_peers() == []
+
+
+async def test_a_lookup_that_begins_as_all_is_cancelled_is_cancelled(autojump_clock: MockClock) -> None:
+    """Whether it came too late for the service's nursery was a matter of the order of tasks: so, many times."""
+    for number in range(40):
+        async with open_memory_network() as memory:
+            peer = Peer(memory, number, serving=True)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(peer.run)
+                peer.dht._requester.heard(UNKNOWN)
+                nursery.start_soon(peer.dht.find_closest, bytes(20))
+                await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
 
 
 async def test_streams_are_reused(network: DhtNetwork, autojump_clock: MockClock) -> None:
