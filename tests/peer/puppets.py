@@ -29,6 +29,7 @@ from protocol import encoding
 from protocol.bodies import Manifest, Receipt
 from protocol.capability import Capability, RuntimeOffer
 from protocol.ids import JobId, PeerId
+from protocol.job_events import AssignChunks, Effect, RunAudit
 from protocol.messages.job import FailureKind
 from protocol.signing import Envelope, Identity
 from protocol.worker_policy import WorkerPolicy
@@ -62,12 +63,11 @@ class Pending:
 class PuppetExecutor:
     """Chunks wait in `pending`, the oldest first, until somebody ends them; with `by_itself` they end right."""
 
-    def __init__(self, on_start: Callable[[int], None]) -> None:
+    def __init__(self) -> None:
         self.pending: list[Pending] = []
         self.by_itself = False
         self.right = Counter[int]()
         """How often each item was executed to a right end, or to any."""
-        self._on_start = on_start
 
     def offers(self) -> Sequence[RuntimeOffer]:
         return (OFFER,)
@@ -83,8 +83,6 @@ class PuppetExecutor:
         items = encoding.decode(payload)
         assert isinstance(items, list)
         one = Pending(items)
-        for item in items:
-            self._on_start(item)
         self.pending.append(one)
         try:
             if self.by_itself:
@@ -142,14 +140,15 @@ class Stage:
         self.players: dict[str, Player] = {}
         self.earned = Counter[PeerId]()
         """By worker, from the receipts that it has."""
-        self.started: Callable[[int], None] = lambda item: None
+        self.given_out: Callable[[int], None] = lambda item: None
+        """Told of each item that is to be executed. What a worker has from a life before it may still begin with."""
         self.executed = Counter[PeerId]()
         """By worker, seconds of all chunks that it has ever executed to their ends."""
         self._records: list[Capability] = []
         """Of those that are there: what the directory finds."""
         self.coordinator: Coordinator | None = None
         self.journal: MortalJournal = self._open()
-        self.executor = PuppetExecutor(self._start)
+        self.executor = PuppetExecutor()
         self._scope = trio.CancelScope()
         self._host: MemoryHost | None = None
 
@@ -159,8 +158,19 @@ class Stage:
         journal.on_death = self._fall
         return journal
 
-    def _start(self, item: int) -> None:
-        self.started(item)
+    def _decided(self, job: JobId, effect: Effect) -> None:
+        match effect:
+            case AssignChunks(_, pieces):
+                pass
+            case RunAudit(piece):
+                pieces = (piece,)
+            case _:
+                return
+        assert self.coordinator is not None
+        items = self.coordinator._runners[job]._items
+        for piece in pieces:
+            for place in range(piece.start, piece.stop):
+                self.given_out(items.number(place))
 
     # The coordinator.
 
@@ -168,12 +178,12 @@ class Stage:
         """Another life: it goes on with what it finds in the journal."""
         self.journal.close()
         self.journal = self._open()
-        self.executor = PuppetExecutor(self._start)
+        self.executor = PuppetExecutor()
         host = self._host = self._network.host(self.me)
         random = Random(f"{trio.current_time()}")
         seam = Seam(self.me, host, lambda: 1e9 + trio.current_time(), random, self.executor, None)
         directory = FixedDirectory(host, self._records)
-        self.coordinator = Coordinator(seam, directory, self.journal, NoWitness())  # type: ignore[arg-type]
+        self.coordinator = Coordinator(seam, directory, self.journal, NoWitness(), self._decided)  # type: ignore[arg-type]
         self._scope = trio.CancelScope()
         await self._nursery.start(self._live, self.coordinator, self._scope)
         with suppress(Killed):
@@ -209,7 +219,7 @@ class Stage:
     async def join(self, name: str) -> None:
         identity = Identity(name.encode().ljust(32, b"."))
         host = self._network.host(identity)
-        executor = PuppetExecutor(self._start)
+        executor = PuppetExecutor()
         seam = Seam(identity, host, lambda: 1e9 + trio.current_time(), Random(name), executor, None)
         worker = Worker(seam, WorkerPolicy(), on_receipt=self._keep)
         scope = trio.CancelScope()

@@ -26,7 +26,7 @@ NAMES = ("ann", "bob", "cem", "dot")
 FRESH = ("xia", "yan", "zoe")
 """Honest workers that nobody has met, for the end."""
 END_S = 900
-PATIENT_S = 1e6
+PATIENT_S = 300.0
 """So that a job for which nobody works waits for the end of the faults, instead of failing."""
 ASLEEP = (JobState.PAUSED, JobState.INTERRUPTED)
 """Until its owner resumes it."""
@@ -41,7 +41,7 @@ class CrashSteps(RuleBasedStateMachine):
         self.path = Path(self._folder.name) / "journal.sqlite"
         self.theatre = Theatre(self.path)
         self.stage: Stage = self.theatre.stage
-        self.stage.started = self.on_start
+        self.stage.given_out = self.on_given_out
         self.job = JobId("")
         self.policy = ""
         self.seen: dict[int, ResultLine] = {}
@@ -56,8 +56,9 @@ class CrashSteps(RuleBasedStateMachine):
 
     # What is seen.
 
-    def on_start(self, item: int) -> None:
-        if item in self.stood:
+    def on_given_out(self, item: int) -> None:
+        journal = self.stage.journal
+        if item in self.stood & journal.outcomes(self.job).keys() - journal.doubtful(self.job).keys():
             self.again.append(item)
 
     def lines(self) -> dict[int, ResultLine]:
@@ -252,7 +253,7 @@ class CrashSteps(RuleBasedStateMachine):
             elif now[item] != line:
                 assert bans > self.bans, f"item {item} was {line} and is {now[item]}"
         self.seen, self.bans = now, bans
-        assert not self.again, f"items {self.again} stood before a restart and were executed again"
+        assert not self.again, f"items {self.again} stood before a restart and were given out again"
 
     @invariant()
     def nobody_is_paid_twice(self) -> None:
