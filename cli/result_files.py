@@ -19,7 +19,7 @@ from protocol.files import FILE_KEY, FileRef, with_files
 LOOK_INTERVAL_S = 2.0
 """Between two looks at the results of a job that runs."""
 FILES_FOLDER = "files"
-FREE_NAMES = ("python", "wasm")
+FREE_NAMES = ("python", "python-env", "wasm")
 """Runtimes whose code calls its files what it likes; the others make a name for each item."""
 OUR_NAMES = (RESULTS_NAME, REPORT_NAME, FILES_FOLDER)
 _MARK = f'"{FILE_KEY}"'.encode()

@@ -150,6 +150,7 @@ async def _run(options: StartOptions, wanted: Wanted, ending: Ending) -> None:
             owner = _owner(wanted.settings, _with_fault(polite, executor, wanted.fault, entropy), polite)
             node = Node(seam, settings, options.folder, journal, voice.tell, owner)
             executor.blobs = JobBlobs(node.blobs)
+            executor.prepared_in = options.folder.runtimes
             async with trio.open_nursery() as nursery:
                 await nursery.start(node.run)
                 ending.end = node.stop

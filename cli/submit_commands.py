@@ -18,13 +18,20 @@ app = typer.Typer(help="Run a job on the network.", no_args_is_help=True)
 def submit_python(
     job_file: Annotated[Path, typer.Argument(help="A file with `def run(item)`.", metavar="JOB_FILE")],
     inputs: Annotated[Path, typer.Option("--map", metavar="FILE", help="One JSON value per line, one line per item.")],
+    requirements: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--requirements", metavar="FILE", help="Packages that it needs. (default: those in its own block)"
+        ),
+    ] = None,
+    *,
     options: JobOptions,
 ) -> None:
     """Call `run(item)` of a Python file for each line of the inputs."""
     from cli.submit import submit
     from cli.submit_python import python_job
 
-    raise typer.Exit(submit(python_job(job_file, inputs, options)))
+    raise typer.Exit(submit(python_job(job_file, inputs, requirements, options)))
 
 
 @app.command("command", context_settings={"allow_interspersed_args": False})

@@ -44,6 +44,8 @@ class DataFolder:
         self.log = self.path / "peer.log"
         self.proofs = self.path / PROOFS
         self.blobs = self.path / BLOBS
+        self.runtimes = self.path / "runtimes"
+        """What runtimes make ready for jobs."""
 
     def create(self) -> None:
         """Make the folder, for its owner alone, where it is not there yet; raises `LocalError`."""

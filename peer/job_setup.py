@@ -23,6 +23,7 @@ from protocol.job_events import Effect
 from protocol.job_limits import JobLimits
 from protocol.job_machine import JobRules
 from protocol.limits import BLOBS_PER_JOB_MAX, SHORT_TEXT_LENGTH_MAX
+from protocol.pinned import check_pinned
 from protocol.planner import Target
 from protocol.requirements import Requirements, lacks
 from protocol.verification import Audit, VerificationPolicy
@@ -133,8 +134,13 @@ def rules_of(request: JobRequest, policy: VerificationPolicy, *, can_execute: bo
     )
 
 
+def _checked(requirements: str) -> str:
+    check_pinned(requirements)
+    return requirements
+
+
 def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifest:
-    """What workers must know of the request; raises `LocalError` for blobs that cannot be."""
+    """What workers must know of the request; raises `LocalError` for blobs or packages that cannot be."""
     if len(request.blobs) > BLOBS_PER_JOB_MAX:
         raise LocalError(f"{len(request.blobs)} blobs; a job reads at most {BLOBS_PER_JOB_MAX}")
     return Manifest(
@@ -147,6 +153,7 @@ def manifest_of(job: JobId, request: JobRequest, coordinator: PeerId) -> Manifes
         memory_bytes_max=request.memory_bytes_max,
         compare=request.compare,
         cores=request.cores,
+        requirements=_checked(request.requirements),
         blobs=tuple(
             JobBlob(name=one.name, blob=blob_digest(parse_blob_id(one.id)), size_bytes=one.size_bytes)
             for one in request.blobs

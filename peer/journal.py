@@ -301,10 +301,11 @@ class Journal:
         `durable`: when it returns, it and all before it survive a power cut; some milliseconds. Not within another one
         that is not.
         """
-        within = self._connection.in_transaction
-        assert self._durable or not (within and durable), "a part of a transaction cannot be flushed before the whole"
-        with _explained(self._name), nullcontext() if within else self._begun(durable):
-            yield self._connection
+        with _explained(self._name):
+            within = self._connection.in_transaction
+            assert self._durable or not (within and durable), "a part cannot be flushed before the whole"
+            with nullcontext() if within else self._begun(durable):
+                yield self._connection
 
     @contextmanager
     def _begun(self, durable: bool) -> Iterator[None]:

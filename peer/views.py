@@ -89,6 +89,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     workers_max: Annotated[int, Meta(ge=1, le=256)] = 64
     worker_wait_s: Annotated[float, Meta(ge=0)] = 20.0
     """How long to look for a first worker (with local off) before the job fails."""
+    requirements: str = ""
+    """Packages, as a complete list; see `protocol/pinned.py`."""
     blobs: list[BlobUse] = []
     """Files that the code finds at `/blobs/NAME`, wherever it runs."""
 

@@ -18,6 +18,7 @@ from protocol.messages.base import (
     Positive,
     ShortText,
 )
+from protocol.pinned import REQUIREMENTS_LENGTH_MAX
 from protocol.requirements import CORES_MAX
 from protocol.signing import SignedBody
 
@@ -48,6 +49,8 @@ class Manifest(SignedBody, frozen=True, kw_only=True):
     memory_bytes_max: Count = 2 * 1024**3
     cores: Annotated[int, Meta(ge=1, le=CORES_MAX)] = 1
     """For each slot; libraries are told to use so many threads, since results may depend on their number."""
+    requirements: Annotated[str, Meta(max_length=REQUIREMENTS_LENGTH_MAX)] = ""
+    """Packages that the code needs, as a complete list (`protocol/pinned.py`); for runtimes that install some."""
     blobs: Annotated[tuple[JobBlob, ...], Meta(max_length=BLOBS_PER_JOB_MAX)] = ()
     """Files that the code finds at `/blobs/NAME`, and by `PEER_BLOB_NAME` in its environment."""
     blob_holder: PeerIdField = PeerId("")

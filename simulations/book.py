@@ -176,7 +176,7 @@ class Book:
         if found is not None:
             found[0].view = view
             self._saved.unpark_all()
-            if view.state.is_final:
+            if _is_over(view):
                 found[0].ended_at_s = trio.current_time()
                 self._ended[JobId(view.id)].set()
 
@@ -237,4 +237,9 @@ class Book:
 
 
 def _rests(view: JobView | None) -> bool:
-    return view is not None and view.state.is_final and not view.doubtful
+    return view is not None and _is_over(view) and not view.doubtful
+
+
+def _is_over(view: JobView) -> bool:
+    """What was interrupted is resumed by its user."""
+    return view.state.is_final and not view.state.can_go_on

@@ -10,6 +10,7 @@ import trio
 from peer.accusations import Accusations
 from peer.coordinator import Coordinator
 from peer.core import Joined, NodeEvent, Part, PeerCore
+from peer.views import JobState
 from protocol.ids import JobId
 from simulations.crashes import AT_WRITE_WITHIN_S, Crash, Moment, coordinator_crashes
 from simulations.peers import SimulatedPeer
@@ -91,9 +92,13 @@ class Submitter:
         return Part("the coordinator", coordinator.run), redo, proofs, jobs
 
     def _on_event(self, coordinator: Coordinator, event: NodeEvent) -> None:
-        """As `peer/node.py` does."""
-        if isinstance(event, Joined):
-            coordinator.resume_unfinished()
+        """As `peer/node.py` does; and the user asks for what does not go on by itself, after too many crashes."""
+        if not isinstance(event, Joined):
+            return
+        coordinator.resume_unfinished()
+        for job in self._book.jobs_of(self._peer.number):
+            if coordinator.view(job).state is JobState.INTERRUPTED:
+                coordinator.resume(job)
 
     async def _submit_all(self, coordinator: Coordinator, *, task_status: "TaskStatus[None]") -> None:
         task_status.started()

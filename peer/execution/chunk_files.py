@@ -37,8 +37,10 @@ class ChunkFiles:
         self._clear()
         if FILE_MARK not in payload:
             return
-        if self.folder is None or self._source is None:
+        if self._source is None:
             raise LocalError("the items have files, which only a running peer can fetch")
+        if self.folder is None:
+            raise LocalError("the items have files, which the sandbox of this machine cannot show to a job")
         self._is_full = True
         try:
             files = files_in(encoding.decode(payload, array_hook))
@@ -98,7 +100,7 @@ class ChunkFiles:
 
 
 @contextmanager
-def files_of_chunks(source: BlobFiles | None, manifest: Manifest) -> Iterator[ChunkFiles]:
-    """Those of a runner, for as long as it runs."""
-    with nullcontext() if source is None else source.folder() as folder:
+def files_of_chunks(source: BlobFiles | None, manifest: Manifest, *, shown: bool = True) -> Iterator[ChunkFiles]:
+    """Those of a runner, for as long as it runs; `shown`: whether its sandbox can show it any."""
+    with nullcontext() if source is None or not shown else source.folder() as folder:
         yield ChunkFiles(source, manifest, folder)

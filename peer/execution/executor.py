@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from peer.execution.chunk_files import files_of_chunks
+from peer.execution.interpreter import Inside
 from peer.execution.launch import JobCode, SandboxLauncher
 from peer.execution.limits import LOAD_TIMEOUT_S
 from peer.execution.process import SandboxProcess
 from peer.execution.runner import SandboxRunner
 from peer.execution.tiers import in_words, try_tiers
 from peer.owner_settings import SANDBOX_AUTO
-from peer.runtimes.base import Runtime
+from peer.runtimes.base import Prepares, Runtime
 from peer.runtimes.registry import all_runtimes, named
 from peer.seam import BlobFiles, Runner
 from protocol.bodies import Manifest
@@ -50,6 +51,8 @@ class SandboxedExecutor:
         self.runtimes = all_runtimes() if runtimes is None else list(runtimes)
         self.blobs: BlobFiles | None = None
         """Set once the peer has any."""
+        self.prepared_in: Path | None = None
+        """The folder for what runtimes make ready for jobs; set once the peer has one."""
         self._launcher = launcher
         self._report = SandboxReport(True, f"{launcher.name} works") if launcher else None
 
@@ -79,9 +82,8 @@ class SandboxedExecutor:
     @asynccontextmanager
     async def open_runner_by(self, start: Start, manifest: Manifest) -> AsyncIterator[Runner]:
         """`open_runner` with processes that `start` starts."""
-        inside = self._offered(manifest.runtime).inside(manifest)
-        async with self.blobs_of(manifest) as blobs:
-            with files_of_chunks(self.blobs, manifest) as files:
+        async with self._inside(manifest) as inside, self.blobs_of(manifest) as blobs:
+            with files_of_chunks(self.blobs, manifest, shown=self.launcher().shows_files) as files:
                 job = JobCode.of(manifest, blobs, files.folder, inside)
                 runner = SandboxRunner(partial(start, job), manifest, files, self._load_timeout_s)
                 runner.start()
@@ -89,6 +91,12 @@ class SandboxedExecutor:
                     yield runner
                 finally:
                     await runner.aclose()
+
+    def _inside(self, manifest: Manifest) -> AbstractAsyncContextManager[Inside]:
+        runtime = self._offered(manifest.runtime)
+        if isinstance(runtime, Prepares) and self.prepared_in is not None:
+            return runtime.prepared(manifest, self.prepared_in / runtime.name)
+        return nullcontext(runtime.inside(manifest))
 
     def blobs_of(self, manifest: Manifest) -> AbstractAsyncContextManager[Mapping[str, Path]]:
         """The blobs that the job reads, kept while it may; raises `LocalError`."""

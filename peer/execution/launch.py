@@ -98,6 +98,8 @@ class SandboxLauncher:
 
     name: str
     """How the sandbox is called in capability records."""
+    shows_files = True
+    """Whether a job can be shown files out of the peer's data folder."""
 
     def __init__(self) -> None:
         self._python = python_inside()

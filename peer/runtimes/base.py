@@ -6,14 +6,16 @@ after another. What it returns is data (`peer/execution/runner_data.py`), with f
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from peer.execution.interpreter import Inside
 from protocol.bodies import Manifest
 
 ENTRY_POINTS = "parallel_peer.runtimes"
-PROGRAMS_MAX = 12
+PROGRAMS_MAX = 10
 """Offered by one peer to command jobs: each is a name in the directory."""
 
 
@@ -47,3 +49,14 @@ class Runtime(Protocol):
 
     def inside(self, manifest: Manifest) -> Inside:
         """What the sandbox needs for this job; raises `LocalError` that says why it cannot be run here."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A runtime that makes something ready for a job, which takes time: its `prepared` is used instead of `inside`."""
+
+    def prepared(self, manifest: Manifest, folder: Path) -> AbstractAsyncContextManager[Inside]:
+        """What the sandbox needs, for as long as the context lasts; `folder` is the runtime's own, to keep things in.
+
+        Outside of all time limits of chunks. Raises `LocalError` that says why the job cannot be run here.
+        """

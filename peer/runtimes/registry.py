@@ -10,7 +10,7 @@ from protocol.errors import LocalError
 log = logging.getLogger(__name__)
 
 
-OWN = ("python", "command", "wasm", "blender")
+OWN = ("python", "python-env", "command", "wasm", "blender")
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -46,10 +46,11 @@ def _own(programs: Sequence[str] | None) -> list[Runtime]:
     from peer.runtimes.blender import BlenderRuntime
     from peer.runtimes.command import PROGRAMS_DEFAULT, CommandRuntime
     from peer.runtimes.python import PythonRuntime
+    from peer.runtimes.python_env import PythonEnvRuntime
     from peer.runtimes.wasm import WasmRuntime
 
     command = CommandRuntime(PROGRAMS_DEFAULT if programs is None else programs)
-    return [PythonRuntime(), command, WasmRuntime(), BlenderRuntime()]
+    return [PythonRuntime(), PythonEnvRuntime(), command, WasmRuntime(), BlenderRuntime()]
 
 
 def _loaded(point: EntryPoint) -> Runtime | None:

@@ -90,6 +90,7 @@ ROOMS: dict[Rule, dict[str, str]] = {
     processes: {
         "peer/presence.py": "loginctl tells whether the machine is in use",
         "peer/execution/*": "runners are processes",
+        "peer/runtimes/environments.py": "uv is a process",
         "peer/runtimes/command.py": "programs are asked for their versions",
         "peer/runtimes/inside/*": "runs in the sandbox",
         "peer/runtimes/blender.py": "the program is asked for its version",
