@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CONTACTS_WELL_JOINED = 2 * BUCKET_SIZE
 """With so many contacts there were others before us, and newcomers nearby have introduced themselves."""
+NEWCOMERS_TOLERATED = BUCKET_SIZE // 4
+"""In one interval, among the neighbours of a peer with that many contacts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,13 +287,15 @@ class DhtService:
                 await self._look_around()
 
     async def _look_around(self) -> None:
-        """Look for ourselves, unless newcomers nearby must have introduced themselves."""
-        failed = self.counters.unavailable
-        if self.contact_count < CONTACTS_WELL_JOINED or self._settling.has_moved(self._neighbours()):
+        """Look for ourselves; with many contacts only see who has introduced themselves meanwhile."""
+        failed, tolerated = self.counters.unavailable, NEWCOMERS_TOLERATED
+        if self.contact_count < CONTACTS_WELL_JOINED:
+            tolerated = 0
             await self.find_closest(node_id_of(self.peer_id))
             for low, high in self._table.sparse_ranges():
                 await self._look_into(low, high)
-        if self._settling.looked(self._neighbours(), all_answered=self.counters.unavailable == failed):
+        all_answered = bool(tolerated) or self.counters.unavailable == failed
+        if self._settling.looked(self._neighbours(), all_answered=all_answered, tolerated=tolerated):
             self.on_settled()
 
     def _neighbours(self) -> list[PeerId]:

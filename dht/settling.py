@@ -31,17 +31,14 @@ class Settling:
         """All contacts are lost: who comes back begins anew, but looks no more often."""
         self.is_settled, self._has_moved = False, True
 
-    def has_moved(self, neighbours: Iterable[PeerId]) -> bool:
-        """Whether there are others than at the last look."""
-        return not self._neighbours.issuperset(neighbours)
-
-    def looked(self, neighbours: Iterable[PeerId], *, all_answered: bool) -> bool:
+    def looked(self, neighbours: Iterable[PeerId], *, all_answered: bool, tolerated: int = 0) -> bool:
         """What a look has shown; whether that was the last one, after others that did bring something new.
 
-        Where somebody has not answered, this was no look at all neighbours: there will be one more.
+        Where somebody has not answered, this was no look at all neighbours: there will be one more. So many new
+        neighbours as are `tolerated` are no news: a large network always has newcomers.
         """
         now = frozenset(neighbours)
-        new = now - self._neighbours
+        new = now - self._neighbours if len(now - self._neighbours) > tolerated else frozenset()
         self._neighbours = now
         self.is_settled = all_answered and bool(now) and not new
         self._has_moved = self._has_moved or bool(new)
