@@ -6,7 +6,8 @@ threads are the same; so these are what goes in.
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from protocol import encoding
@@ -18,7 +19,8 @@ _X86_64_V4 = _X86_64_V3 | {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx51
 _THREADS_PER_RUNNER = 1
 
 
-def python_environment(package_folders: Iterable[Path]) -> bytes:
+@lru_cache(maxsize=8)
+def python_environment(package_folders: tuple[Path, ...]) -> bytes:
     """Digest of interpreter, platform, instruction-set class, threads, and the packages in these folders."""
     packages = importlib.metadata.distributions(path=[str(folder) for folder in package_folders])
     versions = sorted({f"{package.name.lower()}=={package.version}" for package in packages if package.name})

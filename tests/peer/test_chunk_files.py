@@ -83,11 +83,13 @@ async def test_a_chunk_without_files_finds_none_of_the_last_one(tmp_path) -> Non
         assert value_of(await runner.run(encoding.encode([1]))) == []
 
 
-async def test_a_file_that_nobody_has_is_an_error_of_the_machine(tmp_path) -> None:
+async def test_a_file_that_nobody_has_is_an_error_of_the_machine(tmp_path, autojump_clock) -> None:
     lost = FileRef(name="lost", blob="00" * 32, size_bytes=3)
-    async with running(tmp_path, COPY) as (runner, _, _):
-        with pytest.raises(LocalError, match="the file lost cannot be had on this machine"):
-            await runner.run(encoding.encode([{"file": lost.plain()}]))
+    async with town(tmp_path) as t:
+        t.holder("coordinator", Holder(DATA))
+        files = JobBlobs(await t.peer("worker"))
+        with files.folder() as folder, pytest.raises(LocalError, match="the file lost cannot be had on this machine"):
+            await files.place(lost, manifest("", blob_holder=t.id("coordinator")), folder / "lost")
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,10 @@ def test_a_scenario_holds_and_repeats(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(1000, 1020, 5))
-@pytest.mark.parametrize("name", ["hostile_small", "crashes"])
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [*(("hostile_small", first) for first in range(1000, 1020, 5)), ("crashes", 1000), ("crashes", 1005)],
+)
 def test_many_seeds_of_a_small_hostile_scenario_hold(name: str, first: int) -> None:
     scenario = shipped(name)
     violations = {seed: run(scenario, seed).violations for seed in range(first, first + 5)}
