@@ -8,7 +8,7 @@ from pathlib import Path
 from peer.execution.landlock_launch import LandlockLauncher
 from peer.execution.launch import Launcher, SandboxLauncher
 
-ORDINARY_USER = 12_345 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+ORDINARY_USER = 12_400 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """Another one for each process of the tests: what runs as one user counts together."""
 
 
