@@ -50,7 +50,7 @@ def submit_command(
     *,
     options: JobOptions,
 ) -> None:
-    """Run a program that workers offer on each input: -- ffmpeg -i {input} {output}.webm
+    """Run a program that workers offer on each input: -- ffmpeg -i {input} -bitexact {output}.webm
 
     {input} is the path of the file, {stem} and {name} its name, {index} its number, {output} where results go; with
     --map, {KEY} is what the line has under it, {item} the line itself. Without {output} the result is what it prints.
