@@ -38,8 +38,9 @@ def submit_python(
 @with_job_options
 def submit_command(
     words: Annotated[
-        list[str], typer.Argument(help="The program and its arguments, after `--`.", metavar="COMMAND...")
-    ],
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="The program and its arguments, after `--`.", metavar="-- COMMAND..."),
+    ] = None,
     inputs: Annotated[
         list[str], typer.Option("--inputs", metavar="PATTERN", help="Files, as in 'videos/*.mp4'; may be repeated.")
     ] = [],  # noqa: B006 - Typer copies it
@@ -58,7 +59,7 @@ def submit_command(
     from cli.submit import submit
     from cli.submit_command import command_job
 
-    raise typer.Exit(submit(command_job(words, inputs, lines, options)))
+    raise typer.Exit(submit(command_job(words or [], inputs, lines, options)))
 
 
 @app.command("wasm")

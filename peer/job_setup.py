@@ -69,10 +69,20 @@ def check_runnable(request: JobRequest, policy: VerificationPolicy, seam: Seam) 
             f"--compare verify needs {request.runtime} in a sandbox on this machine: use another --compare"
         )
     if request.local:
-        raise LocalError(f"this machine cannot run {request.runtime} itself: use --local off")
+        raise LocalError(
+            f"this machine cannot run {request.runtime} itself ({_why_not(request, seam)}): use --local off"
+        )
     if isinstance(policy, Audit):
         raise LocalError(f"audits need {request.runtime} in a sandbox on this machine: use --verify quorum:2")
     return False
+
+
+def _why_not(request: JobRequest, seam: Seam) -> str:
+    try:
+        seam.executor.environment(request.runtime)
+    except LocalError as error:
+        return str(error)
+    return "no sandbox works"
 
 
 def needs_of(request: JobRequest) -> Requirements:
