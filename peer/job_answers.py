@@ -9,7 +9,6 @@ from functools import partial
 from peer.candidates import Candidates, Look
 from peer.evidence import Evidence
 from peer.hand_over import CheckedResult
-from peer.job_items import JobItems
 from peer.job_setup import JobBooks
 from peer.result_checks import ResultChecks, Said
 from peer.result_files import ResultFiles
@@ -30,7 +29,6 @@ class JobAnswers:
         self,
         job: JobId,
         me: PeerId,
-        items: JobItems,
         candidates: Candidates,
         evidence: Evidence,
         checks: ResultChecks | None,
@@ -45,7 +43,6 @@ class JobAnswers:
     ) -> None:
         self._job = job
         self._me = me
-        self._items = items
         self._candidates = candidates
         self._evidence = evidence
         self._checks = checks

@@ -142,7 +142,6 @@ class JobRunner:
         return JobAnswers(
             self._job,
             self._me,
-            self._items,
             self._candidates,
             evidence,
             self._checks,
