@@ -47,6 +47,10 @@ class Fetched:
     holders: int
 
 
+class LargerThanSaid(LocalError):
+    """The blob is larger than whoever named it has said."""
+
+
 class BlobDownload:
     """See the module. `hints` are tried before anybody is looked for."""
 
@@ -184,7 +188,7 @@ class BlobDownload:
     async def _known(self, link: HolderLink, descriptor: BlobDescriptor) -> tuple[PiecePlan[PeerId], BlobFile]:
         if self._plan is None:
             if self._size_bytes_max is not None and descriptor.size_bytes > self._size_bytes_max:
-                raise LocalError(f"blob {self._blob[:16]} has {descriptor.size_bytes} bytes, more than was said")
+                raise LargerThanSaid(f"blob {self._blob[:16]} has {descriptor.size_bytes} bytes, more than was said")
             await self._begin(descriptor, await link.digests(descriptor))
         assert self._plan is not None and self._file is not None
         return self._plan, self._file

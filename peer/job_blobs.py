@@ -19,6 +19,7 @@ from contextlib import (
 from functools import partial
 from pathlib import Path
 
+from peer.blob_download import LargerThanSaid
 from peer.blob_file import BlobFile
 from peer.blobs import Blobs
 from peer.disk import disk_errors
@@ -56,8 +57,15 @@ class JobBlobs:
 
     async def fetch_file(self, file: FileRef, holder: PeerId) -> bool:
         """See `Shelf.fetch_file` (peer/result_files.py)."""
-        blob = BlobId(file.blob)
-        return _pinned(await self._blobs.fetch(blob, hints=[holder], bounded=False, size_bytes_max=file.size_bytes))
+        blob, size = BlobId(file.blob), file.size_bytes
+        try:
+            found = await self._blobs.fetch(blob, hints=[holder], bounded=False, size_bytes_max=size)
+        except LargerThanSaid as error:
+            # It is not ours: else a worker that names a wrong size could end the job.
+            raise Unavailable(str(error)) from error
+        if found.size_bytes != size:
+            raise Unavailable(f"it has {found.size_bytes} bytes, and was said to have {size}")
+        return _pinned(found)
 
     def hold_file(self, file: FileRef) -> bool:
         """See `Shelf.hold_file`."""

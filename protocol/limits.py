@@ -45,6 +45,9 @@ BLOBS_PROVIDED_MAX = 256
 BLOBS_PER_JOB_MAX = 16
 BLOB_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
 """What a job may call a blob: part of a path, and of the name of a variable."""
+RESULT_FILE_BYTES_MAX = 1024 * MIB
+RESULT_FILES_BYTES_MAX = 4096 * MIB
+"""All files of the result of one chunk."""
 
 # The auction.
 BIDS_PER_CALL_MAX = 256

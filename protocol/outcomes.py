@@ -12,6 +12,7 @@ from protocol.arrays import array_hook
 from protocol.errors import BadFrame
 from protocol.files import FILE_MARK, FileRef, files_in
 from protocol.ids import digest
+from protocol.limits import RESULT_FILE_BYTES_MAX, RESULT_FILES_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,16 @@ def decode_outcomes(data: bytes, count: int) -> list[Outcome]:
 
 
 def files_of(data: bytes, outcomes: Sequence[Outcome]) -> tuple[FileRef, ...]:
-    """The files that a result names, which was decoded to these outcomes; raises `BadFrame` for bad ones."""
-    return tuple(files_in([one.value for one in outcomes])) if FILE_MARK in data else ()
+    """The files that a result names, decoded to these outcomes; raises `BadFrame` for bad or too large ones."""
+    if FILE_MARK not in data:
+        return ()
+    files = tuple(files_in([one.value for one in outcomes]))
+    sizes = [file.size_bytes for file in files]
+    if max(sizes, default=0) > RESULT_FILE_BYTES_MAX or sum(sizes) > RESULT_FILES_BYTES_MAX:
+        raise BadFrame(
+            f"the files of a result have at most {RESULT_FILE_BYTES_MAX} bytes each, {RESULT_FILES_BYTES_MAX} together"
+        )
+    return files
 
 
 def comparison_key(data: bytes) -> bytes:

@@ -15,9 +15,8 @@ from protocol.bodies import Manifest
 from protocol.errors import BadFrame, LocalError
 from protocol.files import FILE_MARK, FILE_NAME_PATTERN, FILES_PER_CHUNK_MAX, FileRef, files_in
 from protocol.framing import frame
-from protocol.limits import MIB
+from protocol.limits import MIB, RESULT_FILE_BYTES_MAX, RESULT_FILES_BYTES_MAX
 
-RESULT_FILE_BYTES_MAX = 1024 * MIB
 REPLY_BYTES_MAX = 4096
 
 
@@ -69,6 +68,8 @@ class ChunkFiles:
             return "it is no regular file"
         if status.st_size > RESULT_FILE_BYTES_MAX:
             return f"{status.st_size} bytes; a file of a result has at most {RESULT_FILE_BYTES_MAX // MIB} MiB"
+        if sum(file.size_bytes for file in self._given) + status.st_size > RESULT_FILES_BYTES_MAX:
+            return f"the files of a chunk's results have at most {RESULT_FILES_BYTES_MAX // MIB} MiB"
         if len(self._given) >= FILES_PER_CHUNK_MAX:
             return f"a chunk gives at most {FILES_PER_CHUNK_MAX} files"
         if not re.match(FILE_NAME_PATTERN, name):

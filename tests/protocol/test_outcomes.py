@@ -10,7 +10,9 @@ from wire_strategies import plain_values
 from protocol import encoding
 from protocol.arrays import TypedArray, encode_array
 from protocol.errors import BadFrame
-from protocol.outcomes import Outcome, comparison_key, decode_outcomes
+from protocol.files import FileRef
+from protocol.limits import RESULT_FILE_BYTES_MAX
+from protocol.outcomes import Outcome, comparison_key, decode_outcomes, files_of
 
 good = plain_values.map(lambda value: [True, value])
 failed = st.tuples(st.just(False), st.text(max_size=5), st.text(max_size=5), st.text(max_size=5)).map(list)
@@ -107,3 +109,12 @@ def test_a_value_that_nobody_can_show_is_no_result() -> None:
         decode_outcomes(cbor2.dumps([[True, cbor2.undefined]]), 1)
     with pytest.raises(BadFrame):
         comparison_key(cbor2.dumps([[True, cbor2.CBORSimpleValue(99)]]))
+
+
+@pytest.mark.parametrize("sizes", [[RESULT_FILE_BYTES_MAX + 1], [RESULT_FILE_BYTES_MAX] * 5])
+def test_files_of_a_result_are_bounded(sizes: list[int]) -> None:
+    """A worker could fill the disk of whoever believes it."""
+    files = [FileRef(name=f"{n}", blob="0f" * 32, size_bytes=size).plain() for n, size in enumerate(sizes)]
+    data = encoding.encode([[True, files]])
+    with pytest.raises(BadFrame, match="the files of a result have at most"):
+        files_of(data, decode_outcomes(data, 1))
