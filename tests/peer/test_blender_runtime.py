@@ -108,6 +108,18 @@ async def test_what_is_no_scene_is_the_machines_failure_and_no_result(tmp_path) 
         assert isinstance(failure, ExecutionFailure) and failure.kind in (FailureKind.ENVIRONMENT, FailureKind.CRASHED)
 
 
+async def test_a_bpy_that_cannot_be_loaded_is_the_machines_failure(tmp_path, scene, monkeypatch) -> None:
+    """As where a library of the system is missing: no error of each frame, in which such machines would agree."""
+    packages = tmp_path / "env" / "lib" / "python3.11" / "site-packages"
+    (packages / "bpy").mkdir(parents=True)
+    (packages / "bpy" / "__init__.py").write_text("raise ImportError('libX11.so.6: cannot open shared object file')")
+    monkeypatch.setenv("PEER_BLENDER", str(packages))
+    async with rendering(tmp_path, scene) as render:
+        failure = await render({"frame": 1})
+        assert isinstance(failure, ExecutionFailure) and failure.kind is FailureKind.ENVIRONMENT
+        assert "libX11.so.6" in failure.detail
+
+
 def blender_does(script: str, folder: Path) -> None:
     """Run a script in Blender, out here."""
     blender = find_blender()

@@ -54,7 +54,7 @@ def test_exr_times_go_and_the_offsets_follow(time: bytes) -> None:
 def test_damaged_pictures_are_refused(tmp_path, data: bytes) -> None:
     path = tmp_path / "picture"
     path.write_bytes(data)
-    with pytest.raises((ValueError, struct.error, IndexError)):
+    with pytest.raises(ValueError, match=r"cut short|subsection not found"):
         clean(path)
 
 

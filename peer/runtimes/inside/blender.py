@@ -24,6 +24,8 @@ OUT = Path(os.environ.get("TMPDIR", "/tmp")) / "frames"
 PIXELS_MAX = 1_000_000
 """Of a decoded picture; larger ones are made smaller, each pixel the mean of those that it stands for."""
 Do = Callable[..., Any]
+_RAISED_BY_BPY = (RuntimeError, AttributeError, TypeError, ValueError, KeyError, OSError)
+"""An operator that fails; a property or an engine that this version does not have."""
 
 
 class BlenderFailed(RuntimeError):
@@ -34,18 +36,16 @@ def load(job: dict[str, Any]) -> Callable[[Any], object]:
     """The function that renders an item; the scene is loaded when it returns."""
     from peer.execution.runner_job import ChunkFailed
 
-    spec = json.loads(job["code"])
+    spec, cores = json.loads(job["code"]), job["cores"]
     program = os.environ.get(PROGRAM_VARIABLE)
-    if spec.get("decode"):
-        return partial(
-            decoded, Program(words_of(program, job["cores"]), os.environ) if program else as_module(job["cores"])
-        )
     try:
-        do = Program(words_of(program, job["cores"]), os.environ) if program else as_module(job["cores"])
+        do = Program(words_of(program, cores), os.environ) if program else as_module(cores)
+        if spec.get("decode"):
+            return partial(decoded, do)
         do("open_scene", os.environ[f"PEER_BLOB_{SCENE_BLOB}"])
-        do("configure", spec, job["cores"])
+        do("configure", spec, cores)
     except BlenderFailed as error:
-        raise ChunkFailed("ENVIRONMENT", 0, f"the scene cannot be loaded: {error}") from error
+        raise ChunkFailed("ENVIRONMENT", 0, f"Blender or the scene cannot be loaded: {error}") from error
 
     def run(item: Any) -> object:
         try:
@@ -74,7 +74,10 @@ def rendered(do: Do, item: dict[str, Any], suffix: str) -> Path:
     do("render", item["frame"], str(path), border_of(item.get("tile")))
     if not path.is_file():
         raise BlenderFailed("it was not written: the output says why")
-    pictures.clean(path)
+    try:
+        pictures.clean(path)
+    except ValueError as error:
+        raise BlenderFailed(str(error)) from error
     return path
 
 
@@ -104,6 +107,8 @@ def as_module(cores: int) -> Do:
         os.sched_setaffinity(0, sorted(allowed)[:cores])
     try:
         from peer.runtimes.inside import blender_scene
+    except ImportError as error:  # a library of the system that it needs is not here
+        raise BlenderFailed(f"bpy: {error}") from error
     finally:
         with suppress(OSError):
             os.sched_setaffinity(0, allowed)
@@ -111,8 +116,8 @@ def as_module(cores: int) -> Do:
     def do(name: str, *given: object) -> object:
         try:
             return getattr(blender_scene, name)(*given)
-        except RuntimeError as error:
-            raise BlenderFailed(str(error).strip()) from error
+        except _RAISED_BY_BPY as error:
+            raise BlenderFailed(f"{type(error).__name__}: {str(error).strip()}") from error
 
     return do
 

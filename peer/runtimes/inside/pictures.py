@@ -16,10 +16,13 @@ _EXR_TILED, _EXR_DEEP, _EXR_PARTS = 0x200, 0x800, 0x1000
 def clean(path: Path) -> None:
     """Rewrite the file in place; one of another kind is left as it is. Raises `ValueError` for a damaged one."""
     data = path.read_bytes()
-    if data.startswith(_PNG_SIGNATURE):
-        path.write_bytes(without_png_text(data))
-    elif data.startswith(_EXR_MAGIC):
-        path.write_bytes(without_exr_times(data))
+    try:
+        if data.startswith(_PNG_SIGNATURE):
+            path.write_bytes(without_png_text(data))
+        elif data.startswith(_EXR_MAGIC):
+            path.write_bytes(without_exr_times(data))
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"{path.name} is cut short") from error
 
 
 def without_png_text(data: bytes) -> bytes:
