@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from protocol.comparators import CALIBRATION_PAIRS, Comparator
+from protocol.comparators import CALIBRATION_PAIRS, NO_LOOK, Comparator, Look
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, PeerId, digest
 from protocol.job_events import Agreement
@@ -19,19 +19,6 @@ from protocol.limits import MIB
 
 SPOOL_BYTES_IN_MEMORY_MAX = 32 * MIB
 SPOOL_BYTES_MAX = 16 * 1024 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Besides its bytes, what a result is compared by where those of different machines may differ honestly."""
-
-    environment: bytes = b""
-    """Of who gave it."""
-    view: bytes = b""
-    """Of its pictures (`protocol/pictures.py`)."""
-
-
-NO_LOOK = Look()
 
 
 @dataclass(slots=True)
@@ -170,9 +157,8 @@ class Candidates:
         return Agreement(frozenset(one.worker for one in agreeing if one.worker is not None), keys)
 
     def _agree(self, one: Candidate, data: bytes, look: Look) -> bool:
-        difference = self.comparator.difference(self._read(one), data)
-        if difference > self.comparator.limit and one.environment != look.environment:
-            difference = self.comparator.difference_of_views(self._at(one.view), look.view)
+        earlier = Look(one.environment, self._at(one.view))
+        difference = self.comparator.difference(self._read(one), data, earlier, look)
         if difference > self.comparator.limit:
             return False
         self.pairs += 1

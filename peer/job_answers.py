@@ -6,7 +6,7 @@ From workers (it is what the pool tells), from the submitter's own slots, and fr
 from collections.abc import Callable
 from functools import partial
 
-from peer.candidates import Candidates, Look
+from peer.candidates import Candidates
 from peer.evidence import Evidence
 from peer.hand_over import CheckedResult
 from peer.job_setup import JobBooks
@@ -15,6 +15,7 @@ from peer.result_files import ResultFiles
 from peer.result_views import ResultViews
 from peer.seam import Execution, ExecutionFailure
 from protocol.chunk import Failure
+from protocol.comparators import Look
 from protocol.errors import LocalError
 from protocol.files import FileRef
 from protocol.ids import ChunkId, JobId, PeerId, short

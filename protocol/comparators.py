@@ -58,6 +58,19 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Besides its bytes, what a result is compared by where those of different machines may differ honestly."""
+
+    environment: bytes = b""
+    """Of who gave it."""
+    view: bytes = b""
+    """Of its pictures (`protocol/pictures.py`)."""
+
+
+NO_LOOK = Look()
+
+
+@dataclass(frozen=True, slots=True)
 class Comparator:
     """One way to compare. Results must have passed `decode_outcomes`; others raise `BadFrame`.
 
@@ -101,26 +114,22 @@ class Comparator:
             return self.difference(one, other) <= self.limit
         return one == other or self.key(one) == self.key(other)
 
-    def difference(self, one: bytes, other: bytes) -> float:
+    def difference(self, one: bytes, other: bytes, look: Look = NO_LOOK, other_look: Look = NO_LOOK) -> float:
         """How far two results are apart: 0 for equal ones, above `limit` when they do not agree.
 
         `tolerance`: the least RTOL with which they would agree. `image`: mean square error over the square of the peak.
-        `render`: as far as the results themselves tell; see `difference_of_views`.
+        `render`: as `image` measures it, of the pictures' worst block; infinity between machines of one environment.
         """
         if one == other:
             return 0.0
         if self.kind is Kind.RENDER:
-            return math.inf
+            return math.inf if look.environment == other_look.environment else apart(look.view, other_look.view)
         first, second = decode_result(one), decode_result(other)
         if len(first) != len(second):
             return math.inf
         if is_too_large(one, first) or is_too_large(other, second):
             return 0.0 if comparison_key(one) == comparison_key(other) else math.inf
         return self._largest(self._between_outcomes(a, b) for a, b in zip(first, second, strict=True))
-
-    def difference_of_views(self, one: bytes, other: bytes) -> float:
-        """`render`: how far the pictures of two results are apart, as `image` measures it, in the worst block."""
-        return apart(one, other)
 
     def difference_in_words(self, difference: float) -> str:
         """A difference as people see it."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from peer import candidates as module
-from peer.candidates import Candidates, Look
+from peer.candidates import Candidates
 from protocol import encoding
-from protocol.comparators import parse_comparator
+from protocol.comparators import Look, parse_comparator
 from protocol.errors import LocalError
 from protocol.ids import ChunkId, PeerId
 from protocol.limits import MIB
