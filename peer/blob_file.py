@@ -7,6 +7,7 @@ the event loop: a mebibyte takes about a millisecond, and the next one waits for
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -117,7 +118,13 @@ class BlobFile:
             raise LocalError(f"blob {self.id[:16]} is not complete")
         with disk_errors(f"keep blob {self.id[:16]}", self._folder):
             self._part.touch(0o600)
-            await sync(self._part)
+            with suppress(
+                FileNotFoundError
+            ):  # The same content may be put here meanwhile, and what came goes with that.
+                await sync(self._part)
+            if self.path.exists():
+                self.drop_part()
+                return
             self._part.chmod(0o444)
             self._part.replace(self.path)
 

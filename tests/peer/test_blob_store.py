@@ -159,3 +159,28 @@ async def test_a_file_that_was_cut_short_is_noticed(tmp_path) -> None:
     os.truncate(blob.path, 10)
     with pytest.raises(LocalError, match="cut short"):
         blob.read(0)
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_download_that_ends_as_the_same_content_is_kept_here_is_whole(tmp_path, before: bool) -> None:
+    """As when a frame that is being fetched is rendered by this machine as well."""
+    places = []
+
+    async def sync(path) -> None:
+        places.append(path)
+        left = [DATA]
+
+        def read(size: int) -> bytes:
+            data, left[0] = left[0][:size], left[0][size:]
+            return data
+
+        if not before:
+            path.stat()
+        await store.keep(read, len(DATA), "frame")
+        if before:
+            path.stat()  # a thread that opens it only now
+
+    store = BlobStore(tmp_path / "blobs", sync=sync)
+    store.open()
+    blob = await fill(store, DATA)
+    assert places and blob.whole and blob.path.read_bytes() == DATA and not blob.path.with_suffix(".part").exists()
